@@ -1,0 +1,3 @@
+//! The `nofault` program.
+
+fn main() {}

@@ -1,0 +1,186 @@
+//! Which values may be lent to the kernel for the time of a request.
+//!
+//! A request outlives the call that makes it: the kernel reads or fills the memory at any time until the last completion is reaped. The
+//! two traits say what that needs, and are unsafe because nothing in the compiler checks it.
+
+use bytes::{Bytes, BytesMut};
+
+/// Where a buffer stands among the registered buffers of one engine.
+///
+/// Handed out by a pool or a region. Another engine than the one named here ignores it and treats the
+/// memory as foreign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The engine that registered the memory.
+    pub(crate) engine: u64,
+    /// The address where the registration starts, in bytes.
+    pub(crate) base: usize,
+    /// The index of the first entry; an entry covers [`Pinned::ENTRY_BYTES`] bytes.
+    pub(crate) index: u16,
+}
+
+impl Pinned {
+    /// The most one entry of io_uring's table of registered buffers covers (`io_buffer_validate` in io_uring/rsrc.c), in bytes.
+    pub const ENTRY_BYTES: usize = 1 << 30;
+}
+
+/// Memory that a write may send.
+///
+/// # Safety
+///
+/// From the moment the value is given to a request until it is given back or dropped:
+///
+/// - `stable_ptr` returns the same address, also after the value itself was moved;
+/// - the `bytes_init` bytes from there stay mapped and initialised, and nobody else writes to them;
+/// - leaking the value (`mem::forget`) leaks the memory too.
+///
+/// An array on the stack, or a `SmallVec` that holds its bytes inline, cannot keep this contract.
+pub unsafe trait IoBuf: 'static {
+    /// The address of the first byte.
+    fn stable_ptr(&self) -> *const u8;
+
+    /// How many bytes from there are initialised: what a write sends.
+    fn bytes_init(&self) -> usize;
+
+    /// Where the memory is registered, if it is.
+    fn pinned(&self) -> Option<Pinned> {
+        None
+    }
+}
+
+/// Memory that a read may fill.
+///
+/// # Safety
+///
+/// As for [`IoBuf`], for all `bytes_total` bytes, and nobody else reads or writes them while the request lasts.
+pub unsafe trait IoBufMut: IoBuf {
+    /// The address of the first byte, the same as [`IoBuf::stable_ptr`].
+    fn stable_mut_ptr(&mut self) -> *mut u8;
+
+    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites from the first byte on and sets the length
+    /// to the bytes it read, if that is more than the length was.
+    fn bytes_total(&self) -> usize;
+
+    /// Records that the first `count` bytes are initialised. Never shortens the buffer.
+    ///
+    /// # Safety
+    ///
+    /// The first `count` bytes are initialised, and `count` is at most `bytes_total`.
+    unsafe fn set_init(&mut self, count: usize);
+}
+
+// SAFETY: the heap block of a Vec stays where it is when the Vec is moved, is freed only by its drop, and can't be reached by anybody else
+// while the Vec is owned by the request.
+unsafe impl IoBuf for Vec<u8> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; the whole capacity is one allocation.
+unsafe impl IoBufMut for Vec<u8> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.capacity()
+    }
+
+    unsafe fn set_init(&mut self, count: usize) {
+        if count > self.len() {
+            // SAFETY: the caller's contract: `count` bytes are initialised and within the capacity.
+            unsafe { self.set_len(count) }
+        }
+    }
+}
+
+// SAFETY: the box owns its block alone; moving the box does not move the block.
+unsafe impl IoBuf for Box<[u8]> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for Box<[u8]> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.len()
+    }
+
+    unsafe fn set_init(&mut self, _count: usize) {}
+}
+
+// SAFETY: memory that is shared for the rest of the program can't move, go away or be written.
+unsafe impl IoBuf for &'static [u8] {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; a str is its bytes.
+unsafe impl IoBuf for &'static str {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: `Bytes` counts references to an immutable block that stays until the last of them is dropped; this one keeps it.
+unsafe impl IoBuf for Bytes {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: a `BytesMut` owns its part of the block alone, and the block does not move with the handle.
+unsafe impl IoBuf for BytesMut {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; the capacity belongs to this handle alone.
+unsafe impl IoBufMut for BytesMut {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.capacity()
+    }
+
+    unsafe fn set_init(&mut self, count: usize) {
+        if count > self.len() {
+            // SAFETY: the caller's contract: `count` bytes are initialised and within the capacity.
+            unsafe { self.set_len(count) }
+        }
+    }
+}
