@@ -1,0 +1,208 @@
+//! Buffers whose faults this very thread resolves, by userfaultfd: a submission that faults waits for itself, for ever.
+//!
+//! Each test runs in a process of its own under a watchdog. Needs root, or vm.unprivileged_userfaultfd=1.
+
+mod common;
+
+use crate::nofault::{Backend, Engine, File, OpenOptions, Policy};
+use common::child::watched;
+use common::files;
+use common::futures::{join_all, poll_once};
+use common::mapping::{Mapping, patterned};
+use common::setup::{self, DEADLINE};
+use common::sys::{PAGE, peek};
+use common::uffd::Uffd;
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+const LEN: usize = 64 << 10;
+const FILE_SEED: u64 = 3;
+const MEMORY_SEED: u64 = 4;
+
+/// A file of 1 MiB, opened for direct I/O.
+struct Stage {
+    engine: Engine,
+    file: File,
+    plain: std::fs::File,
+    _folder: tempfile::TempDir,
+}
+
+fn stage(backend: Backend) -> Stage {
+    let folder = files::folder();
+    let path = folder.path().join("file");
+    let plain = files::make_patterned(&path, 1 << 20, FILE_SEED);
+    let engine = setup::engine(backend);
+    let file = OpenOptions::new().read(true).write(true).open(&engine, &path).unwrap();
+    Stage { engine, file, plain, _folder: folder }
+}
+
+/// Runs the body in a child, for each back end, if userfaultfd can be had.
+fn with_uffd(name: &str, body: impl Fn(&Uffd, &Stage)) {
+    watched(name, DEADLINE, || {
+        for backend in setup::backends() {
+            match Uffd::new() {
+                Ok(uffd) => body(&uffd, &stage(backend)),
+                Err(reason) => common::note_skip(name, &reason),
+            }
+        }
+    });
+}
+
+/// Drives the engine and resolves faults on this one thread, until the request has ended. Gives its result and the pages that were asked for.
+///
+/// `patience` is how many turns a fault waits before it is resolved.
+fn drive<F: Future>(stage: &Stage, uffd: &Uffd, buffer: &Mapping, patience: usize, request: F) -> (F::Output, HashSet<usize>) {
+    let contents = patterned(buffer.len(), MEMORY_SEED);
+    let mut request = pin!(request);
+    let mut served = HashSet::new();
+    let mut turns = 0;
+    loop {
+        if let Poll::Ready(output) = poll_once(request.as_mut()) {
+            return (output, served);
+        }
+        stage.engine.turn(Some(Duration::ZERO)).expect("turn");
+        turns += 1;
+        if turns % patience == 0 {
+            while let Some((page, write_protected)) = uffd.next_fault() {
+                let at = page - buffer.address();
+                match write_protected {
+                    true => uffd.allow_writes(page),
+                    false => uffd.provide(page, &contents[at..at + PAGE]),
+                }
+                served.insert(page);
+            }
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn read_into_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset: u64, patience: usize) {
+    let buffer = Mapping::anon(LEN);
+    uffd.watch_missing(&buffer);
+    // SAFETY: the mapping outlives the request, which `drive` runs to its end.
+    let request = unsafe { stage.file.read_raw_at(buffer.address() as *mut u8, LEN, offset, policy) };
+    let (result, served) = drive(stage, uffd, &buffer, patience, request);
+    assert_eq!(result.expect("the read"), LEN);
+    assert!(!served.is_empty(), "no fault was ever seen: the test tests nothing");
+    uffd.unwatch(&buffer);
+    let expected = &patterned(1 << 20, FILE_SEED)[offset as usize..offset as usize + LEN];
+    assert!(buffer.bytes() == expected, "the bytes read");
+}
+
+fn write_from_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset: u64, patience: usize) {
+    use std::os::unix::fs::FileExt;
+    let buffer = Mapping::anon(LEN);
+    uffd.watch_missing(&buffer);
+    // SAFETY: as above.
+    let request = unsafe { stage.file.write_raw_at(buffer.address() as *const u8, LEN, offset, policy) };
+    let (result, served) = drive(stage, uffd, &buffer, patience, request);
+    assert_eq!(result.expect("the write"), LEN);
+    assert_eq!(served.len(), LEN / PAGE, "each page was asked for");
+    uffd.unwatch(&buffer);
+    let mut written = vec![0; LEN];
+    stage.plain.read_exact_at(&mut written, offset).unwrap();
+    assert!(written == patterned(LEN, MEMORY_SEED), "the bytes written");
+}
+
+#[test]
+fn a_read_ends_when_the_submitting_thread_resolves_the_faults() {
+    with_uffd("a_read_ends_when_the_submitting_thread_resolves_the_faults", |uffd, stage| {
+        for policy in [Policy::Look, Policy::Offload] {
+            read_into_missing_memory(uffd, stage, policy, 8192, 1);
+        }
+    });
+}
+
+#[test]
+fn a_write_ends_when_the_submitting_thread_resolves_the_faults() {
+    with_uffd("a_write_ends_when_the_submitting_thread_resolves_the_faults", |uffd, stage| {
+        for policy in [Policy::Look, Policy::Offload] {
+            write_from_missing_memory(uffd, stage, policy, 8192, 1);
+        }
+    });
+}
+
+/// What direct I/O refuses is copied, and the copy faults as well.
+#[test]
+fn unaligned_requests_end_when_the_submitting_thread_resolves_the_faults() {
+    with_uffd("unaligned_requests_end_when_the_submitting_thread_resolves_the_faults", |uffd, stage| {
+        for policy in [Policy::Look, Policy::Offload] {
+            read_into_missing_memory(uffd, stage, policy, 777, 1);
+            write_from_missing_memory(uffd, stage, policy, 777, 1);
+        }
+    });
+}
+
+#[test]
+fn a_slow_handler_only_makes_the_request_late() {
+    with_uffd("a_slow_handler_only_makes_the_request_late", |uffd, stage| {
+        for policy in [Policy::Look, Policy::Offload] {
+            read_into_missing_memory(uffd, stage, policy, 0, 50);
+            write_from_missing_memory(uffd, stage, policy, 0, 50);
+        }
+    });
+}
+
+/// The pages are there and can be read, yet a write to them waits: what no look at the page tables tells.
+#[test]
+fn a_read_into_write_protected_memory_ends() {
+    let name = "a_read_into_write_protected_memory_ends";
+    with_uffd(name, |uffd, stage| {
+        for policy in [Policy::Look, Policy::Offload] {
+            let buffer = Mapping::anon(LEN);
+            buffer.fill(0..LEN, MEMORY_SEED);
+            if let Err(errno) = uffd.watch_writes(&buffer) {
+                common::note_skip(name, &format!("userfaultfd's write-protect mode: errno {errno}"));
+                return;
+            }
+            // SAFETY: the mapping outlives the request, which `drive` runs to its end.
+            let request = unsafe { stage.file.read_raw_at(buffer.address() as *mut u8, LEN, 4096, policy) };
+            let (result, served) = drive(stage, uffd, &buffer, 1, request);
+            assert_eq!(result.expect("the read"), LEN);
+            assert!(!served.is_empty(), "no write was held back: the test tests nothing");
+            assert!(buffer.bytes() == patterned(1 << 20, FILE_SEED)[4096..4096 + LEN], "the bytes read");
+            uffd.unwatch(&buffer);
+        }
+    });
+}
+
+/// One cold buffer must not stall the warm ones, however many of the cold there are.
+#[test]
+fn warm_requests_end_while_cold_ones_wait_for_their_faults() {
+    with_uffd("warm_requests_end_while_cold_ones_wait_for_their_faults", |uffd, stage| {
+        const COLD: usize = 40;
+        let cold = Mapping::anon(COLD * PAGE);
+        uffd.watch_missing(&cold);
+        let mut waiting: Vec<_> = (0..COLD)
+            .map(|index| {
+                let address = (cold.address() + index * PAGE) as *mut u8;
+                // SAFETY: the mapping outlives the requests, which are all awaited below.
+                Box::pin(unsafe { stage.file.read_raw_at(address, PAGE, (index * PAGE) as u64, Policy::Look) })
+            })
+            .collect();
+        for request in &mut waiting {
+            assert!(poll_once(request.as_mut()).is_pending(), "nobody has resolved the fault");
+        }
+        stage.engine.turn(Some(Duration::ZERO)).expect("turn");
+
+        let expected = patterned(1 << 20, FILE_SEED);
+        for round in 0..50_usize {
+            let reads = (0..8).map(|index| stage.file.read_at(vec![0; PAGE], ((round * 8 + index) % 256 * PAGE) as u64));
+            for (index, (result, bytes)) in stage.engine.block_on(join_all(reads)).into_iter().enumerate() {
+                assert_eq!(result.expect("a warm read"), PAGE);
+                let at = (round * 8 + index) % 256 * PAGE;
+                assert!(bytes == expected[at..at + PAGE]);
+            }
+        }
+        for request in &mut waiting {
+            assert!(poll_once(request.as_mut()).is_pending(), "nobody has resolved the fault");
+        }
+        let (results, _) = drive(stage, uffd, &cold, 1, join_all(waiting));
+        assert!(results.into_iter().all(|result| result.is_ok_and(|count| count == PAGE)));
+        uffd.unwatch(&cold);
+        assert!(peek(cold.address(), COLD * PAGE) == expected[..COLD * PAGE], "the bytes read");
+    });
+}
