@@ -3,8 +3,9 @@
 //! Counted by the kernel (getrusage of the thread), never timed.
 
 mod common;
+use common::standin as nofault;
 
-use crate::nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy};
+use crate::nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy, PoolBuf, RegionBuf};
 use common::files;
 use common::futures::join_all;
 use common::mapping::{Mapping, patterned};
@@ -136,8 +137,8 @@ fn pool_memory_faults_nowhere() {
         let pool = engine.pool(REQUESTS, LEN).unwrap();
         let expected = patterned(BYTES, SEED);
         let prepare = || (0..REQUESTS).map(|_| pool.get().expect("a free pool buffer")).collect::<Vec<_>>();
-        let check = |buffers: Vec<_>| drop(buffers);
-        let work = |buffers: &mut Vec<_>| {
+        
+        let work = |buffers: &mut Vec<PoolBuf>| {
             let requests = buffers.drain(..).enumerate().map(|(i, buffer)| file.read_at(buffer, (i * LEN) as u64));
             for (i, (result, buffer)) in engine.block_on(join_all(requests)).into_iter().enumerate() {
                 assert_eq!(result.expect("the request"), LEN);
@@ -145,7 +146,7 @@ fn pool_memory_faults_nowhere() {
                 buffers.push(buffer);
             }
         };
-        assert_eq!(faults_of(prepare, work, check), (0, 0), "{backend:?}, pinned: {}", pool.is_pinned());
+        assert_eq!(faults_of(prepare, work, drop), (0, 0), "{backend:?}, pinned: {}", pool.is_pinned());
     }
 }
 
@@ -156,7 +157,7 @@ fn registered_memory_faults_nowhere() {
         let (_folder, engine, file) = stage(backend);
         let region = engine.register(AlignedBuf::new(BYTES)).unwrap();
         let prepare = || (0..REQUESTS).map(|i| region.slice(i * LEN..(i + 1) * LEN).expect("a free part")).collect::<Vec<_>>();
-        let work = |parts: &mut Vec<_>| {
+        let work = |parts: &mut Vec<RegionBuf>| {
             let requests = parts.drain(..).enumerate().map(|(i, part)| file.read_at(part, (i * LEN) as u64));
             for (result, part) in engine.block_on(join_all(requests)) {
                 assert_eq!(result.expect("the request"), LEN);

@@ -3,6 +3,7 @@
 //! Each test runs in a process of its own under a watchdog. Needs root, or vm.unprivileged_userfaultfd=1.
 
 mod common;
+use common::standin as nofault;
 
 use crate::nofault::{Backend, Engine, File, OpenOptions, Policy};
 use common::child::watched;

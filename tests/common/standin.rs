@@ -1,6 +1,6 @@
 //! Stand-in for the engine, until it is there. Not to be merged.
 #![allow(unused_variables)]
-use nofault::memory::{IoBuf, IoBufMut};
+pub(crate) use nofault::memory::{IoBuf, IoBufMut};
 use std::future::{Future, Ready, ready};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend { Auto, Uring, Threads }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Policy { Look, Offload, Trust }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Policy { #[default] Look, Offload, Trust }
 #[derive(Clone)]
 pub(crate) struct Engine(Rc<Backend>);
 pub(crate) struct Builder(Backend);
@@ -159,3 +159,7 @@ unsafe impl IoBufMut for AlignedBuf {
     fn bytes_total(&self) -> usize { self.len }
     unsafe fn set_init(&mut self, _: usize) {}
 }
+pub(crate) type PoolBuf = AlignedBuf;
+pub(crate) type RegionBuf = AlignedBuf;
+
+impl std::fmt::Display for EngineInfo { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{self:?}") } }
