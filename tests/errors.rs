@@ -196,8 +196,6 @@ fn until_it_is_full(engine: &Engine, a: &Path, b: &Path, remove_between: bool) {
                 _ => break,
             }
         }
-        // Once more at the end: still refused, nothing moved.
-        answers.push(write((memory.address(), 4096), at));
         (at, answers)
     };
     let plain = files::make(b);
