@@ -137,7 +137,7 @@ fn pool_memory_faults_nowhere() {
         let pool = engine.pool(REQUESTS, LEN).unwrap();
         let expected = patterned(BYTES, SEED);
         let prepare = || (0..REQUESTS).map(|_| pool.get().expect("a free pool buffer")).collect::<Vec<_>>();
-        
+
         let work = |buffers: &mut Vec<PoolBuf>| {
             let requests = buffers.drain(..).enumerate().map(|(i, buffer)| file.read_at(buffer, (i * LEN) as u64));
             for (i, (result, buffer)) in engine.block_on(join_all(requests)).into_iter().enumerate() {

@@ -110,12 +110,7 @@ pub(crate) fn forbid(calls: &[libc::c_long], errno: i32) {
     for (index, &call) in calls.iter().enumerate() {
         // A hit jumps over the other comparisons and over the ALLOW.
         let over = (calls.len() - index) as u8;
-        program.push(libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: over,
-            jf: 0,
-            k: call as u32,
-        });
+        program.push(libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt: over, jf: 0, k: call as u32 });
     }
     program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
     program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32));
@@ -123,8 +118,7 @@ pub(crate) fn forbid(calls: &[libc::c_long], errno: i32) {
     // SAFETY: the program outlives both calls; the kernel checks and copies it.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0, "NO_NEW_PRIVS");
-        let result =
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC, &filter);
+        let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC, &filter);
         assert_eq!(result, 0, "seccomp: {result}, errno {}", sys::errno());
     }
 }

@@ -103,7 +103,13 @@ pub(crate) fn folder_in(base: &Path) -> std::io::Result<tempfile::TempDir> {
 
 /// Makes a file and opens it for reading and writing, buffered.
 pub(crate) fn make(path: &Path) -> File {
-    File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Makes a file full of the seed's pattern, with nothing of it in the page cache.

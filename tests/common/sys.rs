@@ -163,12 +163,7 @@ pub(crate) fn fallocate(fd: RawFd, mode: i32, offset: u64, len: u64) -> bool {
 pub(crate) fn drop_cache(fd: RawFd) {
     // SAFETY: numbers only.
     unsafe {
-        libc::sync_file_range(
-            fd,
-            0,
-            0,
-            libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER,
-        );
+        libc::sync_file_range(fd, 0, 0, libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER);
         libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED);
     }
 }

@@ -110,8 +110,7 @@ impl Uffd {
     }
 
     fn register(&self, mapping: &Mapping, mode: u64) -> Result<(), i32> {
-        let mut register =
-            Register { start: mapping.address() as u64, len: mapping.len() as u64, mode, ..Register::default() };
+        let mut register = Register { start: mapping.address() as u64, len: mapping.len() as u64, mode, ..Register::default() };
         self.ioctl(UFFDIO_REGISTER, &mut register)
     }
 
@@ -144,8 +143,7 @@ impl Uffd {
     /// Puts a page with these contents where it is missing.
     pub(crate) fn provide(&self, page: usize, contents: &[u8]) {
         assert_eq!(contents.len(), PAGE);
-        let mut copy =
-            Copy { dst: page as u64, src: contents.as_ptr() as u64, len: PAGE as u64, mode: 0, copied: 0 };
+        let mut copy = Copy { dst: page as u64, src: contents.as_ptr() as u64, len: PAGE as u64, mode: 0, copied: 0 };
         match self.ioctl(UFFDIO_COPY, &mut copy) {
             // EEXIST: two faults waited for the one page, and the first answer served both.
             Ok(()) | Err(libc::EEXIST) => (),

@@ -58,16 +58,8 @@ pub(crate) enum Kind {
 }
 
 /// Lengths around MAX_RW_COUNT (0x7ffff000), around 2 GiB, and such as no mapping can hold.
-pub(crate) const VAST_LENGTHS: [usize; 8] = [
-    0x7fff_efff,
-    0x7fff_f000,
-    0x7fff_f001,
-    0x8000_0000,
-    3 << 30,
-    (1 << 47) - PAGE,
-    isize::MAX as usize,
-    usize::MAX,
-];
+pub(crate) const VAST_LENGTHS: [usize; 8] =
+    [0x7fff_efff, 0x7fff_f000, 0x7fff_f001, 0x8000_0000, 3 << 30, (1 << 47) - PAGE, isize::MAX as usize, usize::MAX];
 
 /// One segment to build.
 #[derive(Clone, Copy, Debug)]
@@ -258,13 +250,7 @@ fn vast(piece: &Piece, seed: u64) -> Built {
     mapping.fill(0..reach, seed);
     let address = mapping.address();
     let len = VAST_LENGTHS[piece.odd_page % VAST_LENGTHS.len()];
-    Built {
-        seg: (address + piece.skew, len),
-        visible: address..address + reach,
-        restless: false,
-        _keep: Some(mapping),
-        _file: None,
-    }
+    Built { seg: (address + piece.skew, len), visible: address..address + reach, restless: false, _keep: Some(mapping), _file: None }
 }
 
 /// Puts the pattern back into the file that `OtherFile` maps.

@@ -77,7 +77,13 @@ fn parts_of_a_region_carry_any_request() {
         let expected = patterned(1 << 20, SEED);
         let region = stage.engine.register(AlignedBuf::new(1 << 20)).unwrap();
         // Aligned, shifted within a page, and of odd lengths.
-        let parts = [(0_usize, 65536_usize, 0_usize), (70_000, 5000, 8192), (131_072, 4096, 512), (200_001, 100_000, 77), (524_288, 524_288, 524_288)];
+        let parts = [
+            (0_usize, 65536_usize, 0_usize),
+            (70_000, 5000, 8192),
+            (131_072, 4096, 512),
+            (200_001, 100_000, 77),
+            (524_288, 524_288, 524_288),
+        ];
         let reads = parts.map(|(from, len, at)| file.read_at(region.slice(from..from + len).expect("free"), at as u64));
         for ((result, part), (from, len, at)) in stage.engine.block_on(join_all(reads)).into_iter().zip(parts) {
             assert_eq!(result.unwrap(), len, "{from}");

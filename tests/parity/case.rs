@@ -171,6 +171,13 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
     let ways = prop_oneof![Just(Way::Read), Just(Way::Write)];
     let counts = prop_oneof![4 => 1_usize..2, 3 => 2_usize..6, 1 => 0_usize..12];
     let buffers = counts.prop_flat_map(|count| prop::collection::vec(pieces(), count));
-    (shapes(), caches, ways, calls(), places(), buffers, 0_u64..1000)
-        .prop_map(|(shape, cache, way, call, place, pieces, seed)| Case { shape, cache, way, call, place, pieces, seed })
+    (shapes(), caches, ways, calls(), places(), buffers, 0_u64..1000).prop_map(|(shape, cache, way, call, place, pieces, seed)| Case {
+        shape,
+        cache,
+        way,
+        call,
+        place,
+        pieces,
+        seed,
+    })
 }

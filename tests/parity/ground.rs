@@ -286,9 +286,7 @@ fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Diffe
         (Way::Read, Call::Boxed) => {
             split(engine.block_on(file.read_at(vec![0; first].into_boxed_slice(), offset)), |b| single(b.into_vec()))
         }
-        (Way::Read, Call::Aligned) => {
-            split(engine.block_on(file.read_at(AlignedBuf::new(first), offset)), |b| single(b.to_vec()))
-        }
+        (Way::Read, Call::Aligned) => split(engine.block_on(file.read_at(AlignedBuf::new(first), offset)), |b| single(b.to_vec())),
         (Way::Read, Call::Bytes) => {
             let buffer = bytes::BytesMut::with_capacity(first);
             split(engine.block_on(file.read_at(buffer, offset)), |b| single(b.to_vec()))
