@@ -82,6 +82,8 @@ unsafe impl IoBufMut for Counted {
     unsafe fn set_init(&mut self, _count: usize) {}
 }
 
+type Read<'a> = std::pin::Pin<Box<dyn Future<Output = (std::io::Result<usize>, Counted)> + 'a>>;
+
 struct Stage {
     file: File,
     engine: Engine,
@@ -107,7 +109,7 @@ fn each_backend(name: &str, depth: u32, body: impl Fn(Stage)) {
     });
 }
 
-fn reads(stage: &Stage, count: usize, len: usize) -> Vec<std::pin::Pin<Box<dyn Future<Output = (std::io::Result<usize>, Counted)> + '_>>> {
+fn reads(stage: &Stage, count: usize, len: usize) -> Vec<Read<'_>> {
     let read = |index: usize| stage.file.read_at(Counted::new(len, &stage.drops), (index * len % BYTES) as u64);
     (0..count).map(|index| Box::pin(read(index)) as _).collect()
 }

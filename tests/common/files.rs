@@ -133,7 +133,7 @@ pub(crate) fn difference(a: &File, b: &File, near: std::ops::Range<u64>, except:
     }
     let slack = 4 * PAGE as u64;
     let ranges = if size_b <= WHOLE {
-        vec![0..size_b]
+        vec![std::ops::Range { start: 0, end: size_b }]
     } else {
         vec![0..512 * KIB, near.start.saturating_sub(slack)..near.end.saturating_add(slack).min(size_b)]
     };

@@ -112,7 +112,7 @@ impl Mapping {
     }
 
     fn part(&self, range: Range<usize>) -> (usize, usize) {
-        assert!(range.start <= range.end && range.end <= self.len && range.start % PAGE == 0 && range.end % PAGE == 0);
+        assert!(range.start <= range.end && range.end <= self.len && range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE));
         (self.address + range.start, range.len())
     }
 }
