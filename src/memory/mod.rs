@@ -1,5 +1,20 @@
 //! Buffers, and what may be known of them without touching them.
 
+mod aligned;
 mod buf;
+mod fault_in;
+pub(crate) mod residency;
+mod slice;
 
+#[cfg(test)]
+mod fault_in_test;
+#[cfg(test)]
+mod kinds_of_memory;
+#[cfg(test)]
+mod residency_test;
+
+pub use aligned::AlignedBuf;
 pub use buf::{IoBuf, IoBufMut, Pinned};
+pub use fault_in::{fault_in_readable, fault_in_writeable};
+pub use residency::{Access, resident_prefix};
+pub use slice::{IoBufExt, Slice};

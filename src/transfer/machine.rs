@@ -1,6 +1,6 @@
 //! The state machine of one request: events in, actions out.
 
-use super::{Errno, IovIter, Segments};
+use super::{Errno, IovIter, Segments, Stop};
 
 /// The way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,8 @@ pub(crate) enum Trust {
 pub(crate) struct Geometry {
     /// False: the file has no direct path, everything is sent to the page cache.
     pub(crate) direct: bool,
+    /// True: nothing may be split (a file opened to append); everything goes to the page cache in one piece.
+    pub(crate) whole: bool,
     /// What a direct request's addresses must be multiples of.
     pub(crate) mem: usize,
     /// What a direct request's offset and length must be multiples of, for this direction.
@@ -45,17 +47,6 @@ pub(crate) struct Geometry {
     pub(crate) tries: u32,
     /// A write whose direct middle would be shorter goes to the page cache whole.
     pub(crate) middle: usize,
-}
-
-/// Why a look ended where it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Stop {
-    /// All that was asked for is resident.
-    End,
-    /// A page is not there, or not there in the way that is needed. Faulting in may help.
-    Absent,
-    /// `bytes` of memory that a direct request must not be given, resident or not.
-    NotDirect { bytes: usize },
 }
 
 /// What happened to the last action.
@@ -205,8 +196,16 @@ impl Transfer {
         self.cancelled = true;
     }
 
+    pub(crate) fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Whether the answer to the last action is [`Event::Copied`].
+    pub(crate) fn awaits_copy(&self) -> bool {
+        matches!(self.stage, Stage::CopyingIn { .. } | Stage::CopyingOut { .. })
+    }
+
     /// Bytes moved so far.
-    #[cfg(test)]
     pub(crate) fn done_before(&self) -> usize {
         self.done_before
     }
@@ -237,12 +236,13 @@ impl Transfer {
             action = self.fail(libc::ECANCELED);
         }
         #[cfg(debug_assertions)]
-        debug_assert!(self.measure() < before, "{before:?} -> {:?} by {event:?}", self.measure());
+        assert!(self.measure() < before, "{before:?} -> {:?} by {event:?}", self.measure());
         action
     }
 
     /// What falls with every step, see the module's docs.
-    pub(crate) fn measure(&self) -> (usize, u32, u8) {
+    #[cfg(debug_assertions)]
+    fn measure(&self) -> (usize, u32, u8) {
         let rank = match self.stage {
             Stage::New => 4,
             Stage::Looking => 3,
@@ -321,7 +321,7 @@ impl Transfer {
         if rest == 0 {
             return self.finish(Ok(self.done_before));
         }
-        if self.budget == 0 {
+        if self.budget == 0 || self.geometry.whole {
             return self.send_rest_buffered();
         }
         match (self.route(), self.trust) {

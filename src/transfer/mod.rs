@@ -20,7 +20,7 @@ mod machine;
 mod tests;
 
 pub(crate) use iter::{IovIter, Segment, Segments};
-pub(crate) use machine::{Action, Ahead, Direction, Event, Geometry, Stop, Transfer, Trust};
+pub(crate) use machine::{Action, Direction, Event, Geometry, Transfer, Trust};
 
-/// An error number, positive, as in errno(3).
-pub(crate) type Errno = i32;
+pub(crate) use crate::memory::residency::Stop;
+pub(crate) use crate::sys::Errno;

@@ -175,7 +175,7 @@ impl Walk {
 
 fn geometry(direct: bool, mem: usize, block: usize, bounce: usize) -> Geometry {
     let page = 4;
-    Geometry { direct, mem, block, page, window: 8, bounce, pass: 16, cold_pass: 8, ahead: 12, middle: 4, tries: 1 }
+    Geometry { direct, whole: false, mem, block, page, window: 8, bounce, pass: 16, cold_pass: 8, ahead: 12, middle: 4, tries: 1 }
 }
 
 fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
@@ -251,6 +251,7 @@ fn real_geometry() -> Geometry {
     let mib = 1 << 20;
     Geometry {
         direct: true,
+        whole: false,
         mem: 512,
         block: 512,
         page: 4096,
