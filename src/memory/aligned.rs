@@ -188,6 +188,7 @@ unsafe impl IoBufMut for AlignedBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::test_memory::alone;
 
     #[test]
     fn a_buffer_is_zeroed_and_aligned_at_every_length() {
@@ -219,6 +220,7 @@ mod tests {
 
     #[test]
     fn dropping_gives_every_page_back() {
+        alone!(dropping_gives_every_page_back);
         for make in [AlignedBuf::new, AlignedBuf::huge] {
             let buf = make(3 << 20).unwrap();
             let (start, mapped) = (buf.as_ptr().addr(), buf.mapped);
@@ -234,7 +236,6 @@ mod tests {
             if maps.query(start).is_err() {
                 return;
             }
-            // Another thread's test may map something there at once, but hardly something as long.
             drop(buf);
             assert!(!covers());
         }

@@ -7,11 +7,7 @@ pub(crate) mod residency;
 mod slice;
 
 #[cfg(test)]
-mod fault_in_test;
-#[cfg(test)]
-mod kinds_of_memory;
-#[cfg(test)]
-mod residency_test;
+mod test_memory;
 
 pub use aligned::AlignedBuf;
 pub use buf::{IoBuf, IoBufMut, Pinned};
