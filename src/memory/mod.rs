@@ -1,4 +1,6 @@
 //! Buffers, and what may be known of them without touching them.
+//!
+//! May know: `sys`. Must not know: requests, files, engines.
 
 mod aligned;
 mod buf;
