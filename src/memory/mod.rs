@@ -1,5 +1,18 @@
 //! Buffers, and what may be known of them without touching them.
+//!
+//! May know: `sys`. Must not know: requests, files, engines.
 
+mod aligned;
 mod buf;
+mod fault_in;
+pub(crate) mod residency;
+mod slice;
 
+#[cfg(test)]
+mod test_memory;
+
+pub use aligned::AlignedBuf;
 pub use buf::{IoBuf, IoBufMut, Pinned};
+pub use fault_in::{fault_in_readable, fault_in_writeable};
+pub use residency::{Access, resident_prefix};
+pub use slice::{IoBufExt, Slice};

@@ -1,0 +1,127 @@
+//! The seam between the table of requests and whatever carries operations out.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::op::{Completion, Op, Wait};
+use super::stats::Stats;
+use super::threads::Threads;
+use super::uring::Uring;
+
+/// Carries out operations and says how they ended. One thread owns it.
+pub(crate) enum Backend {
+    Uring(Box<Uring>),
+    Threads(Box<Threads>),
+}
+
+macro_rules! either {
+    ($self:expr, $backend:ident => $do:expr) => {
+        match $self {
+            Backend::Uring($backend) => $do,
+            Backend::Threads($backend) => $do,
+        }
+    };
+}
+
+impl Backend {
+    /// Queues an operation. It is started by the next `enter` at the latest, and answered by one completion with this token.
+    ///
+    /// # Safety
+    ///
+    /// The memory and the descriptors that the op names stay valid until that completion was reaped, or this back end is known to have
+    /// ended it otherwise.
+    pub(crate) unsafe fn push(&mut self, op: Op, token: u64, stats: &mut Stats) {
+        stats.operations += 1;
+        // SAFETY: the caller's contract is the same.
+        either!(self, backend => unsafe { backend.push(op, token) })
+    }
+
+    /// Asks to end an operation early. The operation itself still completes, with ECANCELED or with whatever came first.
+    pub(crate) fn cancel(&mut self, token: u64) {
+        either!(self, backend => backend.cancel(token))
+    }
+
+    /// Starts what is queued and, unless completions are there already, waits as told.
+    pub(crate) fn enter(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
+        either!(self, backend => backend.enter(wait, stats))
+    }
+
+    /// Moves what has completed to `out`.
+    pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        either!(self, backend => backend.reap(out))
+    }
+
+    /// Whether operations are queued that no `enter` has started.
+    pub(crate) fn has_queued(&mut self) -> bool {
+        either!(self, backend => backend.has_queued())
+    }
+
+    /// How many operations that may fault, and so may be stuck, can be in flight while others still get on.
+    pub(crate) fn slow_limit(&self) -> usize {
+        either!(self, backend => backend.slow_limit())
+    }
+
+    /// An eventfd(2) that ends a wait when it is written to, from any thread.
+    pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
+        either!(self, backend => backend.wake_fd())
+    }
+
+    /// Registers a descriptor, if there is room.
+    pub(crate) fn register_file(&mut self, fd: BorrowedFd<'_>) -> Option<u32> {
+        match self {
+            Backend::Uring(uring) => uring.register_file(fd),
+            Backend::Threads(_) => None,
+        }
+    }
+
+    /// Forgets a registered descriptor.
+    pub(crate) fn unregister_file(&mut self, index: u32) {
+        if let Backend::Uring(uring) = self {
+            uring.unregister_file(index);
+        }
+    }
+
+    /// Pins memory. Returns the index of the first of `len / ENTRY_BYTES` entries, rounded up.
+    ///
+    /// # Safety
+    ///
+    /// The range stays mapped until `unregister_buffers`, or the end of the back end.
+    pub(crate) unsafe fn register_buffers(&mut self, addr: usize, len: usize) -> io::Result<u16> {
+        match self {
+            // SAFETY: the caller's contract.
+            Backend::Uring(uring) => unsafe { uring.register_buffers(addr, len) },
+            Backend::Threads(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "worker threads have no registered buffers")),
+        }
+    }
+
+    /// Unpins what `register_buffers` pinned.
+    pub(crate) fn unregister_buffers(&mut self, first: u16, len: usize) {
+        if let Backend::Uring(uring) = self {
+            uring.unregister_buffers(first, len);
+        }
+    }
+
+    /// Whether the kernel has this operation without help.
+    pub(crate) fn can_set_len(&self) -> bool {
+        match self {
+            Backend::Uring(uring) => uring.can_set_len(),
+            Backend::Threads(_) => true,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Backend::Uring(_) => "uring",
+            Backend::Threads(_) => "threads",
+        }
+    }
+
+    /// The negotiated set-up, for people.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        match self {
+            Backend::Uring(uring) => uring.flags().to_vec(),
+            Backend::Threads(_) => Vec::new(),
+        }
+    }
+}

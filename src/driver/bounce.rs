@@ -1,0 +1,102 @@
+//! Bounce buffers: aligned memory of the engine's own, for what a direct request can't be given.
+//!
+//! They lie in a memfd, so that a read or write on the memfd with the foreign memory as its address is a copy which the kernel makes, off
+//! the submitting thread, and which ends with a count where the foreign memory is bad.
+//!
+//! May know: the memfd and its mapping. Must not know: who copies what.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::op::FileRef;
+
+/// Buffers at most, and the size of each in bytes: the window, so that a bounced window is one copy.
+const COUNT: usize = 4;
+pub(crate) const SIZE: usize = 1 << 20;
+
+/// One of the buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u8);
+
+/// All of them. Memory is taken when a buffer is first used.
+pub(crate) struct Bounce {
+    memfd: OwnedFd,
+    base: usize,
+    free: Vec<Place>,
+    prepared: [bool; COUNT],
+}
+
+impl Bounce {
+    pub(crate) fn new() -> io::Result<Bounce> {
+        let bytes = COUNT * SIZE;
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the struct is ours and as large as the call wants it.
+        if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if limit.rlim_cur < bytes as u64 {
+            // ftruncate past the limit would raise SIGXFSZ.
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file size limit (RLIMIT_FSIZE) is below 4 MiB"));
+        }
+        // SAFETY: the name ends in a zero byte.
+        let fd = unsafe { libc::memfd_create(c"nofault-bounce".as_ptr(), libc::MFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, so nobody else closes it.
+        let memfd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: ftruncate takes no pointer.
+        if unsafe { libc::ftruncate64(memfd.as_raw_fd(), bytes as i64) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new mapping where the kernel likes: no memory of anybody's is replaced.
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, memfd.as_raw_fd(), 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the range is the mapping just made. A child of fork has no use for it, and must not see I/O through it.
+        unsafe { libc::madvise(base, bytes, libc::MADV_DONTFORK) };
+        let free = (0..COUNT as u8).rev().map(Place).collect();
+        Ok(Bounce { memfd, base: base.expose_provenance(), free, prepared: [false; COUNT] })
+    }
+
+    /// Takes a buffer, if one is free.
+    pub(crate) fn take(&mut self) -> Option<Place> {
+        self.free.pop()
+    }
+
+    pub(crate) fn give_back(&mut self, place: Place) {
+        debug_assert!(!self.free.contains(&place));
+        self.free.push(place);
+    }
+
+    /// Whether the buffer's pages were faulted in.
+    pub(crate) fn is_prepared(&self, place: Place) -> bool {
+        self.prepared[usize::from(place.0)]
+    }
+
+    pub(crate) fn set_prepared(&mut self, place: Place) {
+        self.prepared[usize::from(place.0)] = true;
+    }
+
+    pub(crate) fn addr(&self, place: Place) -> usize {
+        self.base + usize::from(place.0) * SIZE
+    }
+
+    /// Where the buffer starts in the memfd.
+    pub(crate) fn offset(&self, place: Place) -> u64 {
+        u64::from(place.0) * SIZE as u64
+    }
+
+    pub(crate) fn file(&self) -> FileRef {
+        FileRef { raw: self.memfd.as_raw_fd(), fixed: None }
+    }
+}
+
+impl Drop for Bounce {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours. The driver drops this only when no operation is in flight.
+        unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(self.base), COUNT * SIZE) };
+    }
+}

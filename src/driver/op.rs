@@ -1,0 +1,71 @@
+//! What a back end is asked to do, and how it answers.
+//!
+//! An [`Op`] is one system call's worth of work. It knows descriptors and addresses, and nothing of requests, windows or results.
+
+use std::os::fd::RawFd;
+
+/// A descriptor, and its place in the ring's table of registered files if it has one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileRef {
+    pub(crate) raw: RawFd,
+    pub(crate) fixed: Option<u32>,
+}
+
+/// The memory side of a read or write. Whoever makes the op keeps it valid until the op's completion was reaped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Memory {
+    /// One range. `fixed` is the index of the registered buffer that holds all of it.
+    One { addr: usize, len: usize, fixed: Option<u16> },
+    /// `count` structs of type iovec at `iov`.
+    Many { iov: *const libc::iovec, count: u32 },
+}
+
+/// One piece of work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    Rw {
+        write: bool,
+        file: FileRef,
+        memory: Memory,
+        offset: u64,
+        /// Not on the submitting thread: the memory may fault, or the request came back with EAGAIN.
+        offload: bool,
+    },
+    /// Fault in whole pages, contents untouched.
+    Populate {
+        addr: usize,
+        len: usize,
+        write: bool,
+    },
+    Sync {
+        file: FileRef,
+        data_only: bool,
+    },
+    Allocate {
+        file: FileRef,
+        offset: u64,
+        len: u64,
+    },
+    SetLen {
+        file: FileRef,
+        len: u64,
+    },
+}
+
+/// How an op ended: the count, or the negated errno, as in a CQE.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: u64,
+    pub(crate) result: i32,
+}
+
+/// How long a turn may wait for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Only look.
+    No,
+    /// Until there is one.
+    Forever,
+    /// Until there is one or the time is over.
+    For(std::time::Duration),
+}

@@ -1,0 +1,102 @@
+//! What the engine counted. Everything that is not the fast path leaves a trace here.
+
+use std::fmt;
+
+use super::hist::Histogram;
+
+/// Counters since the engine was built. All are events, except where a unit is named.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests that were started.
+    pub requests: u64,
+    /// Requests that have ended, cancelled ones too.
+    pub ended: u64,
+    /// Requests in flight now.
+    pub in_flight: u64,
+    /// Bytes moved by reads.
+    pub bytes_read: u64,
+    /// Bytes moved by writes.
+    pub bytes_written: u64,
+    /// Operations handed to the kernel or the worker threads, of any kind.
+    pub operations: u64,
+    /// System calls that submit or wait (io_uring_enter).
+    pub enters: u64,
+    /// Looks at foreign memory.
+    pub looked: u64,
+    /// System calls made by looks.
+    pub look_calls: u64,
+    /// Looks that found all of it resident.
+    pub resident: u64,
+    /// Submissions of a resident prefix only.
+    pub prefix_submissions: u64,
+    /// Windows faulted in before their submission.
+    pub fault_in_rounds: u64,
+    /// Windows faulted in ahead of the cursor.
+    pub fault_in_ahead: u64,
+    /// Fault-ins that failed: the memory is bad, or can't be populated.
+    pub fault_in_failed: u64,
+    /// Windows that were faulted in and still not resident at the next look, or that a submission met as EFAULT.
+    pub reclaimed: u64,
+    /// Times a window was halved.
+    pub windows_shrunk: u64,
+    /// Windows that went through a bounce buffer: misaligned, or memory that a direct request must not be given.
+    pub bounced: u64,
+    /// Pieces of requests on direct files that went through the page cache.
+    pub buffered: u64,
+    /// Passes after the first of a request.
+    pub resubmissions: u64,
+    /// EAGAIN and EINTR answered by another try.
+    pub retries: u64,
+    /// Work that had to wait because as many fault-ins as allowed were in flight.
+    pub slow_lane_waits: u64,
+    /// Requests that had to wait because as many as allowed were in flight.
+    pub admission_waits: u64,
+    /// Requests cancelled by dropping their future.
+    pub cancelled: u64,
+    /// io_uring_enter calls that failed and were tried again (EAGAIN, EBUSY, EINTR).
+    pub enter_retries: u64,
+    /// Abilities lost, with the reason; each reason once.
+    pub fallbacks: Vec<String>,
+    /// Time of calls that submit, apart from waiting. See [`SubmitTiming`](crate::SubmitTiming).
+    pub submit_time: Histogram,
+    /// Time from start to end of each request.
+    pub latency: Histogram,
+}
+
+impl Stats {
+    /// Notes a lost ability, once.
+    pub(crate) fn fallback(&mut self, what: String) {
+        // The reasons come from a short list of places; the bound is for safety only.
+        if self.fallbacks.len() < 32 && !self.fallbacks.contains(&what) {
+            self.fallbacks.push(what);
+        }
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "requests            {} ({} in flight, {} cancelled)", self.requests, self.in_flight, self.cancelled)?;
+        writeln!(f, "bytes               {} read, {} written", self.bytes_read, self.bytes_written)?;
+        writeln!(f, "operations          {} in {} enter calls ({} tried again)", self.operations, self.enters, self.enter_retries)?;
+        writeln!(
+            f,
+            "looked              {} ({} all resident, {} prefix submissions)",
+            self.looked, self.resident, self.prefix_submissions
+        )?;
+        writeln!(
+            f,
+            "faulted in          {} windows, {} ahead, {} failed, {} reclaimed, {} shrunk",
+            self.fault_in_rounds, self.fault_in_ahead, self.fault_in_failed, self.reclaimed, self.windows_shrunk
+        )?;
+        writeln!(f, "other ways          {} bounced, {} buffered", self.bounced, self.buffered)?;
+        writeln!(f, "again               {} resubmissions, {} retries", self.resubmissions, self.retries)?;
+        writeln!(f, "waits               {} for admission, {} for the slow lane", self.admission_waits, self.slow_lane_waits)?;
+        writeln!(f, "submit call         {}", self.submit_time)?;
+        write!(f, "latency             {}", self.latency)?;
+        for fallback in &self.fallbacks {
+            write!(f, "\nfallback            {fallback}")?;
+        }
+        Ok(())
+    }
+}

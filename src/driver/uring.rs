@@ -1,0 +1,479 @@
+//! The io_uring back end: one ring, set up with as much as the kernel grants.
+//!
+//! May know: the io-uring crate, descriptors, addresses. Must not know: requests, windows, buffers and who owns them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::{IoUring, Probe, opcode, squeue, types};
+
+use super::op::{Completion, FileRef, Memory, Op, Wait};
+use super::stats::Stats;
+use super::wake;
+use crate::memory::Pinned;
+
+/// Tokens that no operation has: the watch on the eventfd, and cancellations, whose own result says nothing.
+const WAKE: u64 = u64::MAX;
+const IGNORED: u64 = u64::MAX - 1;
+
+/// Places in the ring's tables.
+const FILES: u32 = 1024;
+const BUFFERS: u16 = 256;
+
+/// How often one call may answer EAGAIN, EBUSY or EINTR before the error is handed up.
+const ENTER_TRIES: u32 = 16;
+
+/// When the time of submitting is measured apart from waiting, which costs a second system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SubmitTiming {
+    /// One call of 64 that would both submit and wait, and every call that only submits.
+    #[default]
+    Sampled,
+    /// Every call.
+    Every,
+    /// Never.
+    Off,
+}
+
+/// How one ring is set up. The first that the kernel grants is taken.
+struct Setup {
+    single_issuer: bool,
+    defer_taskrun: bool,
+    coop_taskrun: bool,
+}
+
+const SETUPS: [Setup; 4] = [
+    Setup { single_issuer: true, defer_taskrun: true, coop_taskrun: false },
+    Setup { single_issuer: true, defer_taskrun: false, coop_taskrun: true },
+    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: true },
+    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: false },
+];
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    /// What found no place in the submission queue. At most as long as the driver has operations in flight.
+    backlog: VecDeque<squeue::Entry>,
+    wake: Arc<OwnedFd>,
+    watching: bool,
+    files: Vec<u32>,
+    buffers: Option<Box<[bool]>>,
+    flags: Vec<&'static str>,
+    set_len: bool,
+    bounded_workers: usize,
+    timing: SubmitTiming,
+    enters: u64,
+}
+
+impl Uring {
+    /// Sets up a ring with room for `operations` in flight, or says why there can't be one.
+    pub(crate) fn new(operations: u32, timing: SubmitTiming) -> io::Result<Uring> {
+        let entries = operations.next_power_of_two().clamp(8, 4096);
+        // Twice the operations: a cancellation and the watch on the eventfd complete too.
+        let completions = (2 * operations.max(entries)).next_power_of_two().clamp(32, 65536);
+        let (ring, mut flags) = negotiate(entries, completions)?;
+        if !ring.params().is_feature_nodrop() || !ring.params().is_feature_ext_arg() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is older than Linux 5.11"));
+        }
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        let set_len = probe.is_supported(opcode::Ftruncate::CODE);
+
+        let mut uring = Uring {
+            ring,
+            backlog: VecDeque::new(),
+            wake: Arc::new(wake::eventfd()?),
+            watching: false,
+            files: Vec::new(),
+            buffers: None,
+            flags: Vec::new(),
+            set_len,
+            bounded_workers: 0,
+            timing,
+            enters: 0,
+        };
+        uring.prove()?;
+        uring.bounded_workers = uring.ask_bounded_workers(entries);
+        let places = FILES.min(open_files_limit());
+        if places > 0 && uring.ring.submitter().register_files_sparse(places).is_ok() {
+            uring.files = (0..places).rev().collect();
+            flags.push("registered files");
+        }
+        if uring.ring.submitter().register_buffers_sparse(BUFFERS.into()).is_ok() {
+            uring.buffers = Some(vec![false; BUFFERS.into()].into());
+            flags.push("registered buffers");
+        }
+        uring.flags = flags;
+        Ok(uring)
+    }
+
+    /// One round trip. A filter may allow the set-up of a ring and forbid its use.
+    fn prove(&mut self) -> io::Result<()> {
+        // SAFETY: a NOP names no memory.
+        unsafe { self.push_entry(opcode::Nop::new().build().user_data(IGNORED)) };
+        self.ring.submit_and_wait(1)?;
+        match self.ring.completion().next() {
+            Some(done) if done.result() >= 0 => Ok(()),
+            Some(done) => Err(io::Error::from_raw_os_error(-done.result())),
+            None => Err(io::Error::other("io_uring completes nothing")),
+        }
+    }
+
+    fn ask_bounded_workers(&self, entries: u32) -> usize {
+        let mut workers = [0, 0];
+        let asked = self.ring.submitter().register_iowq_max_workers(&mut workers);
+        match (asked, workers[0]) {
+            (Ok(()), 1..) => workers[0] as usize,
+            // The kernel's default (io_wq_create).
+            _ => (entries as usize).min(4 * std::thread::available_parallelism().map_or(1, |count| count.get())),
+        }
+    }
+
+    /// Below io-wq's bounded workers, so that a request which the kernel itself sends there finds one although faults are stuck.
+    pub(crate) fn slow_limit(&self) -> usize {
+        let bounded = self.bounded_workers;
+        bounded.saturating_sub((bounded / 4).max(1)).clamp(1, 64)
+    }
+
+    pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
+        self.wake.clone()
+    }
+
+    pub(crate) fn flags(&self) -> &[&'static str] {
+        &self.flags
+    }
+
+    pub(crate) fn can_set_len(&self) -> bool {
+        self.set_len
+    }
+
+    pub(crate) fn has_queued(&mut self) -> bool {
+        !self.backlog.is_empty() || !self.ring.submission().is_empty()
+    }
+
+    /// # Safety
+    ///
+    /// See [`Backend::push`](super::backend::Backend::push).
+    pub(crate) unsafe fn push(&mut self, op: Op, token: u64) {
+        debug_assert!(token < IGNORED);
+        // SAFETY: the caller keeps what the op names valid until its completion.
+        unsafe { self.push_entry(entry(op).user_data(token)) }
+    }
+
+    /// # Safety
+    ///
+    /// What the entry names stays valid until its completion.
+    unsafe fn push_entry(&mut self, entry: squeue::Entry) {
+        if self.backlog.is_empty() {
+            // SAFETY: the caller's contract.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+        }
+        self.backlog.push_back(entry);
+    }
+
+    pub(crate) fn cancel(&mut self, token: u64) {
+        // SAFETY: a cancellation names no memory.
+        unsafe { self.push_entry(opcode::AsyncCancel::new(token).build().user_data(IGNORED)) }
+    }
+
+    fn refill(&mut self) {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: the entry came through `push_entry`, whose contract still holds: it was not started yet.
+            if unsafe { queue.push(entry) }.is_err() {
+                break;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    pub(crate) fn enter(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
+        if !self.watching {
+            self.watching = true;
+            let watch = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32);
+            // SAFETY: a poll names no memory, and the ring is closed before the eventfd.
+            unsafe { self.push_entry(watch.build().user_data(WAKE)) };
+        }
+        // What does not fit in the submission queue goes in turns; each of them takes at least one entry, or ends in an error.
+        while !self.backlog.is_empty() {
+            self.refill();
+            if self.backlog.is_empty() {
+                break;
+            }
+            self.call(Wait::No, stats)?;
+        }
+        let wait = if self.ring.completion().is_empty() { wait } else { Wait::No };
+        let queued = !self.ring.submission().is_empty();
+        let split = queued && wait != Wait::No && self.measures();
+        if split {
+            self.call(Wait::No, stats)?;
+            if !self.ring.completion().is_empty() {
+                return Ok(());
+            }
+        }
+        if queued || wait != Wait::No || self.ring.submission().taskrun() || self.ring.submission().cq_overflow() {
+            self.call(wait, stats)?;
+        }
+        Ok(())
+    }
+
+    fn measures(&mut self) -> bool {
+        self.enters += 1;
+        match self.timing {
+            SubmitTiming::Every => true,
+            SubmitTiming::Sampled => self.enters.is_multiple_of(64),
+            SubmitTiming::Off => false,
+        }
+    }
+
+    /// One io_uring_enter, tried again within bounds.
+    fn call(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
+        for _ in 0..ENTER_TRIES {
+            stats.enters += 1;
+            let timed = wait == Wait::No && self.timing != SubmitTiming::Off && !self.ring.submission().is_empty();
+            let start = timed.then(Instant::now);
+            let result = match wait {
+                Wait::No => self.ring.submit(),
+                Wait::Forever => self.ring.submit_and_wait(1),
+                Wait::For(time) => {
+                    let time = types::Timespec::from(time.min(Duration::from_secs(3600 * 24)));
+                    self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&time))
+                }
+            };
+            if let Some(start) = start {
+                stats.submit_time.record(start.elapsed().as_nanos() as u64);
+            }
+            let error = match result {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            match error.raw_os_error() {
+                Some(libc::ETIME) => return Ok(()),
+                // A signal: the caller may have something to say about it, so waiting ends.
+                Some(libc::EINTR) if wait != Wait::No => return Ok(()),
+                Some(libc::EINTR) => stats.enter_retries += 1,
+                // The completion queue has to be emptied first (EBUSY), or memory is short (EAGAIN).
+                Some(libc::EBUSY | libc::EAGAIN) => {
+                    stats.enter_retries += 1;
+                    if !self.ring.completion().is_empty() {
+                        return Ok(());
+                    }
+                    std::thread::yield_now();
+                }
+                _ => return Err(error),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "io_uring_enter was refused 16 times in a row (EAGAIN, EBUSY)"))
+    }
+
+    pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        for done in self.ring.completion() {
+            match done.user_data() {
+                WAKE => {
+                    self.watching = false;
+                    wake::clear(&self.wake);
+                }
+                IGNORED => {}
+                token => out.push(Completion { token, result: done.result() }),
+            }
+        }
+    }
+
+    pub(crate) fn register_file(&mut self, fd: BorrowedFd<'_>) -> Option<u32> {
+        let index = self.files.pop()?;
+        match self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]) {
+            Ok(1) => Some(index),
+            _ => {
+                self.files.push(index);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn unregister_file(&mut self, index: u32) {
+        // Where it fails the place stays taken: a descriptor too long open is better than a wrong one.
+        if self.ring.submitter().register_files_update(index, &[-1]).is_ok() {
+            self.files.push(index);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The range stays mapped until `unregister_buffers`, or until the ring is gone.
+    pub(crate) unsafe fn register_buffers(&mut self, addr: usize, len: usize) -> io::Result<u16> {
+        let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "no table of registered buffers before Linux 5.19");
+        let taken = self.buffers.as_mut().ok_or_else(unsupported)?;
+        let entries = len.div_ceil(Pinned::ENTRY_BYTES);
+        let full = || io::Error::new(io::ErrorKind::StorageFull, format!("the ring's table of {BUFFERS} registered buffers is full"));
+        let first = (0..taken.len()).find(|&first| taken[first..].iter().take_while(|taken| !**taken).take(entries).count() == entries);
+        let first = first.filter(|_| entries > 0).ok_or_else(full)?;
+        let iovecs: Vec<libc::iovec> = (0..entries)
+            .map(|entry| {
+                let start = entry * Pinned::ENTRY_BYTES;
+                let iov_base = std::ptr::with_exposed_provenance_mut(addr + start);
+                libc::iovec { iov_base, iov_len: (len - start).min(Pinned::ENTRY_BYTES) }
+            })
+            .collect();
+        // SAFETY: the caller keeps the range mapped.
+        if let Err(error) = unsafe { self.ring.submitter().register_buffers_update(first as u32, &iovecs, None) } {
+            // Some entries may have been set before one failed.
+            self.clear_buffers(first, entries);
+            return Err(error);
+        }
+        if let Some(taken) = self.buffers.as_mut() {
+            taken[first..first + entries].fill(true);
+        }
+        Ok(first as u16)
+    }
+
+    pub(crate) fn unregister_buffers(&mut self, first: u16, len: usize) {
+        let entries = len.div_ceil(Pinned::ENTRY_BYTES);
+        if self.clear_buffers(first.into(), entries)
+            && let Some(taken) = self.buffers.as_mut()
+        {
+            taken[first.into()..usize::from(first) + entries].fill(false);
+        }
+    }
+
+    fn clear_buffers(&mut self, first: usize, entries: usize) -> bool {
+        let none = vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; entries];
+        // SAFETY: empty entries name no memory.
+        unsafe { self.ring.submitter().register_buffers_update(first as u32, &none, None) }.is_ok()
+    }
+}
+
+impl AsRawFd for Uring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+/// Tries the set-ups from the best down.
+fn negotiate(entries: u32, completions: u32) -> io::Result<(IoUring, Vec<&'static str>)> {
+    let mut last = io::Error::from_raw_os_error(libc::EINVAL);
+    for setup in &SETUPS {
+        let mut builder = IoUring::builder();
+        let mut flags = Vec::new();
+        builder.dontfork().setup_clamp().setup_cqsize(completions);
+        if setup.single_issuer {
+            builder.setup_single_issuer().setup_submit_all();
+            flags.push("SINGLE_ISSUER");
+            flags.push("SUBMIT_ALL");
+        }
+        if setup.defer_taskrun {
+            builder.setup_defer_taskrun().setup_taskrun_flag();
+            flags.push("DEFER_TASKRUN");
+        }
+        if setup.coop_taskrun {
+            builder.setup_coop_taskrun().setup_taskrun_flag();
+            flags.push("COOP_TASKRUN");
+        }
+        match builder.build(entries) {
+            Ok(ring) => return Ok((ring, flags)),
+            // Only EINVAL speaks of the flags.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+fn open_files_limit() -> u32 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is ours and as large as the call wants it.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => limit.rlim_cur.min(u32::MAX.into()) as u32,
+        _ => 0,
+    }
+}
+
+macro_rules! on_file {
+    ($file:expr, $fd:ident => $build:expr) => {
+        match $file {
+            FileRef { fixed: Some(index), .. } => {
+                let $fd = types::Fixed(index);
+                $build
+            }
+            FileRef { raw, fixed: None } => {
+                let $fd = types::Fd(raw);
+                $build
+            }
+        }
+    };
+}
+
+fn entry(op: Op) -> squeue::Entry {
+    match op {
+        Op::Rw { write, file, memory, offset, offload } => {
+            let entry = on_file!(file, fd => rw(write, fd, memory, offset));
+            if offload { entry.flags(squeue::Flags::ASYNC) } else { entry }
+        }
+        Op::Populate { addr, len, write } => {
+            let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+            opcode::Madvise::new(std::ptr::without_provenance(addr), len as libc::off_t, advice).build()
+        }
+        Op::Sync { file, data_only } => {
+            let flags = if data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
+            on_file!(file, fd => opcode::Fsync::new(fd).flags(flags).build())
+        }
+        Op::Allocate { file, offset, len } => on_file!(file, fd => opcode::Fallocate::new(fd, len).offset(offset).build()),
+        Op::SetLen { file, len } => on_file!(file, fd => opcode::Ftruncate::new(fd, len).build()),
+    }
+}
+
+fn rw(write: bool, fd: impl sealed::Target, memory: Memory, offset: u64) -> squeue::Entry {
+    let pointer = std::ptr::with_exposed_provenance_mut::<u8>;
+    match (write, memory) {
+        (false, Memory::One { addr, len, fixed: None }) => fd.read(pointer(addr), len as u32, offset),
+        (true, Memory::One { addr, len, fixed: None }) => fd.write(pointer(addr), len as u32, offset),
+        (false, Memory::One { addr, len, fixed: Some(index) }) => fd.read_fixed(pointer(addr), len as u32, index, offset),
+        (true, Memory::One { addr, len, fixed: Some(index) }) => fd.write_fixed(pointer(addr), len as u32, index, offset),
+        (false, Memory::Many { iov, count }) => fd.readv(iov, count, offset),
+        (true, Memory::Many { iov, count }) => fd.writev(iov, count, offset),
+    }
+}
+
+/// The io-uring crate seals its own trait over the two kinds of descriptor, so what is needed of it is named here once.
+mod sealed {
+    use super::{opcode, squeue, types};
+
+    pub(super) trait Target: Copy {
+        fn read(self, to: *mut u8, len: u32, offset: u64) -> squeue::Entry;
+        fn write(self, from: *const u8, len: u32, offset: u64) -> squeue::Entry;
+        fn read_fixed(self, to: *mut u8, len: u32, index: u16, offset: u64) -> squeue::Entry;
+        fn write_fixed(self, from: *const u8, len: u32, index: u16, offset: u64) -> squeue::Entry;
+        fn readv(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry;
+        fn writev(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry;
+    }
+
+    macro_rules! target {
+        ($kind:ty) => {
+            impl Target for $kind {
+                fn read(self, to: *mut u8, len: u32, offset: u64) -> squeue::Entry {
+                    opcode::Read::new(self, to, len).offset(offset).build()
+                }
+                fn write(self, from: *const u8, len: u32, offset: u64) -> squeue::Entry {
+                    opcode::Write::new(self, from, len).offset(offset).build()
+                }
+                fn read_fixed(self, to: *mut u8, len: u32, index: u16, offset: u64) -> squeue::Entry {
+                    opcode::ReadFixed::new(self, to, len, index).offset(offset).build()
+                }
+                fn write_fixed(self, from: *const u8, len: u32, index: u16, offset: u64) -> squeue::Entry {
+                    opcode::WriteFixed::new(self, from, len, index).offset(offset).build()
+                }
+                fn readv(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry {
+                    opcode::Readv::new(self, iov, count).offset(offset).build()
+                }
+                fn writev(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry {
+                    opcode::Writev::new(self, iov, count).offset(offset).build()
+                }
+            }
+        };
+    }
+    target!(types::Fd);
+    target!(types::Fixed);
+}

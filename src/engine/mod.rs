@@ -1,0 +1,321 @@
+//! The engine: one per thread, futures over a [`Driver`].
+//!
+//! May know: the driver, wakers, who owns a buffer. Must not know: transfers and operations.
+//!
+//! Wakers are woken, and buffers that nobody waits for are dropped, only while the driver is not borrowed: both run foreign code, which may
+//! call the engine again.
+
+mod left_behind;
+mod op;
+mod pool;
+mod region;
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+pub use left_behind::{LeftBehind, left_behind};
+pub(crate) use op::Submission;
+pub use op::{Io, IoVec, RawIo, Simple};
+pub use pool::{Pool, PoolBuf};
+pub use region::{Region, RegionBuf};
+
+use crate::driver::op::Wait;
+use crate::driver::{BackendChoice, Config, Driver, Stats, SubmitTiming, notify};
+use crate::memory::IoBufMut;
+
+/// Sets up an [`Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineBuilder {
+    config: Config,
+    drain: Duration,
+}
+
+impl EngineBuilder {
+    /// How many requests may be in flight, 1 to 32768; 256 unless told. What comes on top waits for its turn.
+    pub fn depth(mut self, requests: u32) -> Self {
+        self.config.depth = requests;
+        self
+    }
+
+    /// What carries the requests out; [`Backend::Auto`](crate::Backend) unless told.
+    pub fn backend(mut self, backend: BackendChoice) -> Self {
+        self.config.backend = backend;
+        self
+    }
+
+    /// When the time of submitting is measured apart from waiting; sampled unless told.
+    pub fn submit_timing(mut self, timing: SubmitTiming) -> Self {
+        self.config.timing = timing;
+        self
+    }
+
+    /// How long dropping the engine waits for requests that can't be cancelled; one second unless told. See [`Engine`].
+    pub fn drain_timeout(mut self, time: Duration) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// Builds the engine on this thread.
+    ///
+    /// # Errors
+    ///
+    /// With [`Backend::Uring`](crate::Backend): what io_uring_setup(2) answers, with words on what to do. Otherwise only where not even one
+    /// worker thread and one eventfd(2) can be had.
+    pub fn build(self) -> io::Result<Engine> {
+        left_behind::visit();
+        let driver = Driver::new(&self.config)?;
+        let wake = driver.wake_fd();
+        let inner = Inner { driver: RefCell::new(Some(driver)), wake, drain: self.drain, spare: Cell::new(Vec::new()) };
+        Ok(Engine { inner: Rc::new(inner) })
+    }
+}
+
+/// Asynchronous direct I/O for one thread.
+///
+/// A handle: clones share the engine, and so do the files and requests made from it. It is gone when the last of them is dropped. Then
+/// everything in flight is cancelled and waited for, a second at most (see [`EngineBuilder::drain_timeout`]). What still can't end, such
+/// as a page fault that this very thread would have to resolve, stays behind with its buffers, see [`left_behind`]: never freed under the
+/// kernel's hands, and never waited for.
+///
+/// It neither survives fork(2) in the child, nor can it be sent to another thread: an io_uring belongs to the thread that submits.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("file");
+/// let engine = nofault::Engine::new()?;
+/// let file = nofault::File::create(&engine, &path)?;
+/// engine.block_on(async {
+///     let (written, _buffer) = file.write_at(&b"no fault"[..], 0).await;
+///     assert_eq!(written?, 8);
+///     let (read, buffer) = file.read_at(Vec::with_capacity(100), 3).await;
+///     assert_eq!((read?, &buffer[..]), (5, &b"fault"[..]));
+///     Ok(())
+/// })
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Rc<Inner>,
+}
+
+/// What the handles share.
+pub(crate) struct Inner {
+    /// `None` only while it is dropped.
+    driver: RefCell<Option<Driver>>,
+    wake: Arc<OwnedFd>,
+    drain: Duration,
+    /// A vector to swap with the driver's, so that waking costs no allocation.
+    spare: Cell<Vec<Waker>>,
+}
+
+impl Inner {
+    /// Runs `f` on the driver, then wakes and drops what that has made ready.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Driver) -> R) -> R {
+        let mut woken = self.spare.take();
+        let mut graves = Vec::new();
+        let result = {
+            let mut driver = self.driver.borrow_mut();
+            // The only place that takes it out is drop, when nobody else is left to call.
+            let Some(driver) = driver.as_mut() else { unreachable!("the driver is gone before its last handle") };
+            let result = f(driver);
+            std::mem::swap(&mut driver.woken, &mut woken);
+            if !driver.graves.is_empty() {
+                graves = std::mem::take(&mut driver.graves);
+            }
+            result
+        };
+        woken.drain(..).for_each(Waker::wake);
+        self.spare.set(woken);
+        drop::<Vec<Box<dyn Any>>>(graves);
+        result
+    }
+
+    /// Like `with`, for use in drop, where the driver may be borrowed further up the stack.
+    pub(crate) fn try_with(&self, f: impl FnOnce(&mut Driver)) {
+        if self.driver.try_borrow_mut().is_ok() {
+            self.with(f);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(mut driver) = self.driver.get_mut().take() else { return };
+        driver.cancel_all();
+        driver.drain(self.drain);
+        driver.tidy();
+        let graves = std::mem::take(&mut driver.graves);
+        if driver.in_flight() > 0 {
+            left_behind::keep(driver);
+        } else {
+            drop(driver);
+        }
+        drop(graves);
+    }
+}
+
+/// Which back end an engine has, and what it was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineInfo {
+    /// `uring` or `threads`.
+    pub backend: &'static str,
+    /// Why it is not io_uring, and what to do about it.
+    pub reason: Option<String>,
+    /// The ring's negotiated set-up.
+    pub flags: Vec<&'static str>,
+}
+
+impl fmt::Display for EngineInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.backend)?;
+        if !self.flags.is_empty() {
+            write!(f, " ({})", self.flags.join(", "))?;
+        }
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The waker of `block_on`: a flag, and the eventfd for those who come from another thread.
+struct Unpark {
+    woken: AtomicBool,
+    thread: usize,
+    wake: Arc<OwnedFd>,
+}
+
+/// A number that no other living thread has.
+fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.try_with(|mark| std::ptr::from_ref(mark).addr()).unwrap_or(0)
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        if this_thread() != self.thread {
+            notify(&self.wake);
+        }
+    }
+}
+
+impl Engine {
+    /// An engine with the default settings. See [`EngineBuilder::build`].
+    pub fn new() -> io::Result<Engine> {
+        Engine::builder().build()
+    }
+
+    /// Settings, to be changed before the engine is built.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder {
+            config: Config { depth: 256, backend: BackendChoice::Auto, timing: SubmitTiming::Sampled },
+            drain: Duration::from_secs(1),
+        }
+    }
+
+    /// Runs a future on this thread until it is ready, and the engine's requests with it. Sleeps in the kernel while there is nothing to do.
+    ///
+    /// Wakers may be called from any thread. Other futures' requests on this engine go on as well.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let unpark = Arc::new(Unpark { woken: AtomicBool::new(true), thread: this_thread(), wake: self.inner.wake.clone() });
+        let waker = Waker::from(unpark.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut refusals = 0u32;
+        loop {
+            if unpark.woken.swap(false, Ordering::Acquire)
+                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
+            {
+                // What the future has queued and left (a cancellation) is not to wait for the next call.
+                let _ = self.turn(Some(Duration::ZERO));
+                return output;
+            }
+            let wait = if unpark.woken.load(Ordering::Acquire) { Wait::No } else { Wait::Forever };
+            match self.inner.with(|driver| driver.turn(wait)) {
+                Ok(_) => refusals = 0,
+                // The kernel takes nothing now, for want of memory: what is in flight can't be given up, so there is only waiting, ever
+                // longer, up to a tenth of a second.
+                Err(_) => {
+                    refusals = (refusals + 1).min(100);
+                    std::thread::sleep(Duration::from_millis(refusals.into()));
+                }
+            }
+        }
+    }
+
+    /// Drives the requests by hand: starts what is queued and takes in what has ended. `None` waits for a request to end, if there are any
+    /// in flight; a time waits that long at most; zero only looks. Returns how many requests ended.
+    ///
+    /// # Errors
+    ///
+    /// What io_uring_enter(2) answers, after a bounded number of tries. Nothing is lost: call again.
+    pub fn turn(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.inner.with(|driver| {
+            let wait = match timeout {
+                None if driver.in_flight() == 0 => Wait::No,
+                None => Wait::Forever,
+                Some(Duration::ZERO) => Wait::No,
+                Some(time) => Wait::For(time),
+            };
+            driver.turn(wait)
+        })
+    }
+
+    /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted in now and pinned. Requests with them are
+    /// submitted without a look.
+    ///
+    /// Where memory can't be pinned (RLIMIT_MEMLOCK, worker threads, a kernel before 5.19) the pool works all the same, see
+    /// [`Pool::is_pinned`], and [`Stats::fallbacks`] says why.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM from mmap(2), or a size that overflows.
+    pub fn pool(&self, count: usize, bytes: usize) -> io::Result<Pool> {
+        Pool::new(self, count, bytes)
+    }
+
+    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Its slices, and raw requests whose memory lies inside, are
+    /// submitted without a look.
+    ///
+    /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
+    pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
+        Region::new(self, buffer)
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.with(|driver| driver.stats())
+    }
+
+    /// The back end and what it was granted.
+    pub fn info(&self) -> EngineInfo {
+        self.inner.with(|driver| EngineInfo {
+            backend: driver.backend_name(),
+            reason: driver.reason().map(str::to_owned),
+            flags: driver.backend_flags(),
+        })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("info", &self.info()).finish_non_exhaustive()
+    }
+}

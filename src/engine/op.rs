@@ -1,0 +1,250 @@
+//! The futures of requests.
+//!
+//! A future holds the buffer while the request is in flight. Dropped early, it leaves the buffer with the driver; leaked, it leaks the buffer
+//! too. Either way the memory outlives the kernel's use of it, which is what makes the calls of [`Driver::push`] sound.
+
+use std::any::Any;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::Inner;
+#[cfg(doc)]
+use crate::driver::Driver;
+use crate::driver::{Key, Request};
+use crate::memory::{IoBuf, IoBufMut};
+use crate::sys::Errno;
+
+enum State {
+    /// Not admitted yet.
+    Waiting {
+        request: Option<Request>,
+        ticket: Option<u64>,
+    },
+    InFlight(Key),
+    Over,
+}
+
+/// A request and its way into the driver.
+pub(crate) struct Submission {
+    inner: Rc<Inner>,
+    state: State,
+}
+
+impl Submission {
+    /// Starts the request now, if there is room.
+    ///
+    /// # Safety
+    ///
+    /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid was handed to `abandon`, or for ever.
+    pub(crate) unsafe fn new(inner: &Rc<Inner>, request: Request) -> Submission {
+        // SAFETY: the caller's contract is that of `push`.
+        let state = match inner.with(|driver| unsafe { driver.push(request) }) {
+            Ok(key) => State::InFlight(key),
+            Err(request) => State::Waiting { request: Some(request), ticket: None },
+        };
+        Submission { inner: inner.clone(), state }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Errno>> {
+        if let State::Waiting { request, ticket } = &mut self.state {
+            let Some(wanted) = request.take() else { return Poll::Pending };
+            // SAFETY: the contract of `new` covers the whole life of this submission.
+            match self.inner.with(|driver| unsafe { driver.push(wanted) }) {
+                Ok(key) => {
+                    // A place in the queue that was not called up is given back.
+                    if let Some(ticket) = ticket.take() {
+                        self.inner.with(|driver| driver.leave_queue(ticket));
+                    }
+                    self.state = State::InFlight(key);
+                }
+                Err(wanted) => {
+                    *request = Some(wanted);
+                    *ticket = Some(self.inner.with(|driver| driver.wait_for_slot(*ticket, context.waker())));
+                    return Poll::Pending;
+                }
+            }
+        }
+        let State::InFlight(key) = self.state else { return Poll::Pending };
+        match self.inner.with(|driver| driver.take(key, context.waker())) {
+            Some(result) => {
+                self.state = State::Over;
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// Gives up: `buffer` is kept until the kernel is done with it.
+    fn abandon(&mut self, buffer: impl FnOnce() -> Box<dyn Any>) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::InFlight(key) => {
+                let buffer = buffer();
+                self.inner.with(|driver| driver.abandon(key, buffer));
+            }
+            State::Waiting { ticket: Some(ticket), .. } => self.inner.with(|driver| driver.leave_queue(ticket)),
+            State::Waiting { ticket: None, .. } | State::Over => {}
+        }
+    }
+}
+
+fn to_io(result: Result<usize, Errno>) -> io::Result<usize> {
+    result.map_err(io::Error::from_raw_os_error)
+}
+
+/// A read or write of one buffer. Gives the count, or the error, and the buffer back.
+///
+/// Dropped before it is ready it cancels the request; the engine keeps the buffer until the kernel no longer uses it.
+#[must_use = "a request whose future is dropped is cancelled"]
+pub struct Io<B: 'static> {
+    submission: Submission,
+    buffer: Option<B>,
+    /// Tells the buffer how many bytes are initialised now.
+    filled: unsafe fn(&mut B, usize),
+}
+
+// The buffer may be moved: the address of its memory does not change, by the contract of `IoBuf`.
+impl<B> Unpin for Io<B> {}
+
+impl<B: IoBuf> Io<B> {
+    /// # Safety
+    ///
+    /// `submission` names memory of `buffer` only.
+    pub(crate) unsafe fn write(submission: Submission, buffer: B) -> Io<B> {
+        Io { submission, buffer: Some(buffer), filled: |_, _| {} }
+    }
+
+    /// # Safety
+    ///
+    /// `submission` names memory of `buffer` only.
+    pub(crate) unsafe fn read(submission: Submission, buffer: B) -> Io<B>
+    where
+        B: IoBufMut,
+    {
+        Io { submission, buffer: Some(buffer), filled: B::set_init }
+    }
+}
+
+impl<B> Future for Io<B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Poll::Ready(result) = self.submission.poll(context) else { return Poll::Pending };
+        // Over, and polled again: like most futures, it stays pending.
+        let Some(mut buffer) = self.buffer.take() else { return Poll::Pending };
+        if let Ok(count) = result {
+            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more than `bytes_total`.
+            unsafe { (self.filled)(&mut buffer, count) };
+        }
+        Poll::Ready((to_io(result), buffer))
+    }
+}
+
+impl<B: 'static> Drop for Io<B> {
+    fn drop(&mut self) {
+        let buffer = &mut self.buffer;
+        self.submission.abandon(|| Box::new(buffer.take()));
+    }
+}
+
+/// A read or write of several buffers. Gives the count, or the error, and the buffers back.
+///
+/// Dropped before it is ready it cancels the request; the engine keeps the buffers until the kernel no longer uses them.
+#[must_use = "a request whose future is dropped is cancelled"]
+pub struct IoVec<B: 'static> {
+    submission: Submission,
+    buffers: Option<Vec<B>>,
+    filled: unsafe fn(&mut [B], usize),
+}
+
+// As for `Io`: what the kernel uses is behind the buffers, not in them.
+impl<B> Unpin for IoVec<B> {}
+
+impl<B: IoBuf> IoVec<B> {
+    /// # Safety
+    ///
+    /// `submission` names memory of `buffers` only.
+    pub(crate) unsafe fn write(submission: Submission, buffers: Vec<B>) -> IoVec<B> {
+        IoVec { submission, buffers: Some(buffers), filled: |_, _| {} }
+    }
+
+    /// # Safety
+    ///
+    /// `submission` names memory of `buffers` only.
+    pub(crate) unsafe fn read(submission: Submission, buffers: Vec<B>) -> IoVec<B>
+    where
+        B: IoBufMut,
+    {
+        let filled = |buffers: &mut [B], mut count: usize| {
+            for buffer in buffers {
+                let here = count.min(buffer.bytes_total());
+                // SAFETY: the request filled the buffers in order, each before the next.
+                unsafe { buffer.set_init(here) };
+                count -= here;
+            }
+        };
+        IoVec { submission, buffers: Some(buffers), filled }
+    }
+}
+
+impl<B> Future for IoVec<B> {
+    type Output = (io::Result<usize>, Vec<B>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Poll::Ready(result) = self.submission.poll(context) else { return Poll::Pending };
+        let Some(mut buffers) = self.buffers.take() else { return Poll::Pending };
+        if let Ok(count) = result {
+            // SAFETY: the request read `count` bytes into these buffers, in order.
+            unsafe { (self.filled)(&mut buffers, count) };
+        }
+        Poll::Ready((to_io(result), buffers))
+    }
+}
+
+impl<B: 'static> Drop for IoVec<B> {
+    fn drop(&mut self) {
+        let buffers = &mut self.buffers;
+        self.submission.abandon(|| Box::new(buffers.take()));
+    }
+}
+
+/// A read or write of memory that the caller answers for.
+///
+/// Dropped before it is ready it cancels the request, and the memory has to stay valid until nothing of the engine is in flight any more, or
+/// the engine is gone and [`left_behind`](crate::left_behind) has nothing pending.
+#[must_use = "a request whose future is dropped is cancelled"]
+pub struct RawIo(pub(crate) Submission);
+
+impl Future for RawIo {
+    type Output = io::Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(context).map(to_io)
+    }
+}
+
+impl Drop for RawIo {
+    fn drop(&mut self) {
+        self.0.abandon(|| Box::new(()));
+    }
+}
+
+/// A request without memory: a sync, a change of size.
+#[must_use = "a request whose future is dropped is cancelled"]
+pub struct Simple(pub(crate) Submission);
+
+impl Future for Simple {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(context).map(|result| to_io(result).map(drop))
+    }
+}
+
+impl Drop for Simple {
+    fn drop(&mut self) {
+        self.0.abandon(|| Box::new(()));
+    }
+}

@@ -1,0 +1,198 @@
+//! A caller's own arena, pinned once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Bound, Deref, DerefMut, RangeBounds};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Engine;
+use crate::driver::{Pinning, Unpinned};
+use crate::memory::{IoBuf, IoBufMut, Pinned};
+
+/// Memory and its registration. Dropped, it leaves both to the driver, which gives back the registration first: the kernel must never
+/// hold a registration for an address that somebody else uses by now.
+pub(super) struct Pin {
+    memory: Option<Box<dyn Send + Sync>>,
+    pinning: Option<Pinning>,
+    unpinned: Unpinned,
+}
+
+/// Keeps a value alive and lets nobody at it, so that sharing it between threads is no question of the value.
+struct Keep<T>(T);
+
+// SAFETY: a shared `Keep` gives no access to the value.
+unsafe impl<T: Send> Sync for Keep<T> {}
+
+impl Pin {
+    /// Registers `len` bytes at `base`, which belong to `memory`, if that can be done.
+    pub(super) fn new(engine: &Engine, memory: impl Send + 'static, base: usize, len: usize) -> Pin {
+        let (pinning, unpinned) = engine.inner.with(|driver| {
+            // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and then until the driver has unregistered it.
+            let pinned = if len == 0 { None } else { unsafe { driver.pin(base, len) }.ok() };
+            (pinned.map(|pinned| Pinning { pinned, len }), driver.unpinned())
+        });
+        Pin { memory: Some(Box::new(Keep(memory))), pinning, unpinned }
+    }
+
+    pub(super) fn pinned(&self) -> Option<Pinned> {
+        self.pinning.map(|pinning| pinning.pinned)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let (Some(pinning), Some(memory)) = (self.pinning, self.memory.take()) {
+            self.unpinned.push(pinning, memory);
+        }
+    }
+}
+
+/// Pinned memory that the caller has brought. See [`Engine::register`].
+///
+/// A handle; the memory stays until the last handle and the last slice are dropped.
+#[derive(Clone)]
+pub struct Region {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    base: usize,
+    len: usize,
+    /// The slices that are out, by where they start: no two overlap.
+    out: Mutex<BTreeMap<usize, usize>>,
+    pin: Pin,
+}
+
+impl Region {
+    pub(super) fn new<B: IoBufMut + Send>(engine: &Engine, mut buffer: B) -> Region {
+        let base = buffer.stable_mut_ptr().expose_provenance();
+        let len = buffer.bytes_init();
+        let pin = Pin::new(engine, buffer, base, len);
+        Region { shared: Arc::new(Shared { base, len, out: Mutex::default(), pin }) }
+    }
+
+    /// Takes a part of the region, for as long as the slice lives. `None` where it is not inside the region, is empty, or overlaps a slice
+    /// that is out.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Option<RegionBuf> {
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.checked_add(1)?,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.checked_add(1)?,
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => self.shared.len,
+        };
+        if start >= end || end > self.shared.len {
+            return None;
+        }
+        let mut out = self.shared.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.range(..end).next_back().is_some_and(|(_, &taken_end)| taken_end > start) {
+            return None;
+        }
+        out.insert(start, end);
+        drop(out);
+        Some(RegionBuf { shared: self.shared.clone(), start, len: end - start })
+    }
+
+    /// The address of the first byte, for raw requests. Using it while slices are out is the caller's to get right.
+    pub fn as_ptr(&self) -> *mut u8 {
+        std::ptr::with_exposed_provenance_mut(self.shared.base)
+    }
+
+    /// The size, in bytes.
+    pub fn len(&self) -> usize {
+        self.shared.len
+    }
+
+    /// Whether there are no bytes in it.
+    pub fn is_empty(&self) -> bool {
+        self.shared.len == 0
+    }
+
+    /// Whether the memory is pinned, so that requests with it need no look.
+    pub fn is_pinned(&self) -> bool {
+        self.shared.pin.pinned().is_some()
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("len", &self.shared.len).field("is_pinned", &self.is_pinned()).finish_non_exhaustive()
+    }
+}
+
+/// A part of a [`Region`], given back when dropped.
+pub struct RegionBuf {
+    shared: Arc<Shared>,
+    start: usize,
+    len: usize,
+}
+
+impl RegionBuf {
+    /// Where it starts in the region, in bytes.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    fn addr(&self) -> usize {
+        self.shared.base + self.start
+    }
+}
+
+impl Deref for RegionBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the region's bytes are initialised and live as long as `shared`; no other slice covers these.
+        unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(self.addr()), self.len) }
+    }
+}
+
+impl DerefMut for RegionBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `self` is borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(self.addr()), self.len) }
+    }
+}
+
+impl fmt::Debug for RegionBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegionBuf").field("start", &self.start).field("len", &self.len).finish()
+    }
+}
+
+impl Drop for RegionBuf {
+    fn drop(&mut self) {
+        self.shared.out.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.start);
+    }
+}
+
+// SAFETY: the address depends on the region and the start only; `shared` keeps the memory, and no other slice overlaps until drop.
+unsafe impl IoBuf for RegionBuf {
+    fn stable_ptr(&self) -> *const u8 {
+        std::ptr::with_exposed_provenance(self.addr())
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len
+    }
+
+    fn pinned(&self) -> Option<Pinned> {
+        self.shared.pin.pinned()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for RegionBuf {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        std::ptr::with_exposed_provenance_mut(self.addr())
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.len
+    }
+
+    unsafe fn set_init(&mut self, _count: usize) {}
+}

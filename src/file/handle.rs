@@ -1,0 +1,300 @@
+//! The file that users hold.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions};
+use crate::driver::{Kind, Request};
+use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
+use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned};
+use crate::transfer::{Direction, Segment, Segments, Trust};
+
+/// What the engine may assume of memory that it does not own.
+///
+/// What a look costs: one system call for up to 2 MiB, about a third of a microsecond for 4 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Look before each submission whether the pages are there. What is there is submitted at once, the rest is faulted in off this thread.
+    #[default]
+    Look,
+    /// Never submit from this thread, even what looks resident: for memory whose faults this thread resolves itself (userfaultfd, FUSE).
+    Offload,
+    /// Submit at once. Faults are taken on this thread, as with a bare ring.
+    Trust,
+}
+
+/// An open file.
+///
+/// Reads and writes may have any offset, length and memory alignment. What [`alignment`](File::alignment) allows goes by direct I/O. Of the rest,
+/// reads go through bounce buffers; writes send their ragged edges, or all of it when short, through the page cache, in whole
+/// pages. Both are coherent with direct I/O on the same file, as far as the kernel keeps it so: overlapping requests in flight at the same
+/// time have no order, and a page that is written directly must not be written through the page cache at the same time.
+///
+/// Each request is started by the call, if less than [`depth`](crate::EngineBuilder::depth) are in flight; awaiting it gives its one
+/// result: what pread(2) or pwrite(2) on a buffered descriptor would return for the same file and memory, be it the same count or the same
+/// errno. Bytes counted are bytes moved. After an error with nothing counted, bytes of the range may have been changed: EIO, ENOSPC and
+/// EFAULT say nothing of how far the device got.
+///
+/// Dropping the file lets its requests end; the descriptors are closed after the last.
+pub struct File {
+    engine: Engine,
+    shared: Rc<FileShared>,
+}
+
+impl File {
+    /// Opens a file to read. See [`OpenOptions::open`].
+    pub fn open(engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().read(true).open(engine, path)
+    }
+
+    /// Makes a file, or empties the one that is there, to read and write. See [`OpenOptions::open`].
+    pub fn create(engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(engine, path)
+    }
+
+    /// Takes a file that is open already, with O_DIRECT or without: the engine opens the other half itself, through /proc/self/fd.
+    ///
+    /// # Errors
+    ///
+    /// EBADF, or what fstat(2) and fcntl(2) answer. That there is no direct path is no error, see [`File::path`].
+    pub fn from_std(engine: &Engine, file: std::fs::File) -> io::Result<File> {
+        File::new(engine, file, true)
+    }
+
+    pub(super) fn new(engine: &Engine, file: std::fs::File, direct: bool) -> io::Result<File> {
+        let retired = engine.inner.with(|driver| driver.retired());
+        let shared = Rc::new(FileShared::new(file, direct, retired)?);
+        engine.inner.with(|driver| driver.adopt(&shared));
+        Ok(File { engine: engine.clone(), shared })
+    }
+
+    /// The way this file's bytes go.
+    pub fn path(&self) -> &IoPath {
+        &self.shared.path
+    }
+
+    /// What a request must be a multiple of to go the direct way whole, in bytes; all 1 for a file without a direct path.
+    pub fn alignment(&self) -> Alignment {
+        self.shared.alignment
+    }
+
+    /// Where the alignment was learnt; `None` for a file without a direct path.
+    pub fn alignment_source(&self) -> Option<AlignmentSource> {
+        self.shared.source
+    }
+
+    fn submit(&self, kind: Kind) -> Submission {
+        // SAFETY: the callers in this file keep the memory of a transfer in the future that holds the submission, or got the promise of
+        // their own caller.
+        unsafe { Submission::new(&self.engine.inner, Request { file: self.shared.clone(), kind }) }
+    }
+
+    fn transfer(&self, direction: Direction, segments: Segments, offset: u64, trust: Trust, pinned: Option<Pinned>) -> Submission {
+        self.submit(Kind::Transfer { direction, segments, offset, trust, pinned })
+    }
+
+    /// Reads into a buffer, from `offset` bytes on. Fills [`bytes_total`](IoBufMut::bytes_total) bytes, for a `Vec<u8>` its capacity.
+    ///
+    /// # Errors
+    ///
+    /// As pread(2). A count below what was asked for is the end of the file, or an error that the next read will meet.
+    pub fn read_at<B: IoBufMut>(&self, mut buffer: B, offset: u64) -> Io<B> {
+        let segment = Segment { addr: buffer.stable_mut_ptr().expose_provenance(), len: buffer.bytes_total() };
+        let submission = self.transfer(Direction::Read, Segments::One(segment), offset, Trust::Look, buffer.pinned());
+        // SAFETY: the segment is the buffer's own memory.
+        unsafe { Io::read(submission, buffer) }
+    }
+
+    /// Writes a buffer's initialised bytes, from `offset` bytes on.
+    ///
+    /// # Errors
+    ///
+    /// As pwrite(2). A count below what was asked for means that the next write will meet an error.
+    pub fn write_at<B: IoBuf>(&self, buffer: B, offset: u64) -> Io<B> {
+        let segment = Segment { addr: buffer.stable_ptr().expose_provenance(), len: buffer.bytes_init() };
+        let submission = self.transfer(Direction::Write, Segments::One(segment), offset, Trust::Look, buffer.pinned());
+        // SAFETY: the segment is the buffer's own memory.
+        unsafe { Io::write(submission, buffer) }
+    }
+
+    /// Reads into several buffers in order, as preadv(2). At most 1024 of them.
+    pub fn readv_at<B: IoBufMut>(&self, mut buffers: Vec<B>, offset: u64) -> IoVec<B> {
+        let segment = |buffer: &mut B| Segment { addr: buffer.stable_mut_ptr().expose_provenance(), len: buffer.bytes_total() };
+        let segments = Segments::Many(buffers.iter_mut().map(segment).collect());
+        let submission = self.transfer(Direction::Read, segments, offset, Trust::Look, None);
+        // SAFETY: the segments are the buffers' own memory.
+        unsafe { IoVec::read(submission, buffers) }
+    }
+
+    /// Writes several buffers in order, as pwritev(2). At most 1024 of them.
+    pub fn writev_at<B: IoBuf>(&self, buffers: Vec<B>, offset: u64) -> IoVec<B> {
+        let segment = |buffer: &B| Segment { addr: buffer.stable_ptr().expose_provenance(), len: buffer.bytes_init() };
+        let segments = Segments::Many(buffers.iter().map(segment).collect());
+        let submission = self.transfer(Direction::Write, segments, offset, Trust::Look, None);
+        // SAFETY: the segments are the buffers' own memory.
+        unsafe { IoVec::write(submission, buffers) }
+    }
+
+    /// Reads until the buffer is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`], and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the file ends before; what was read until then is in
+    /// the buffer.
+    pub fn read_exact_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<'_, B> {
+        let total = buffer.bytes_total();
+        let first = self.read_at(buffer, offset);
+        async move {
+            let (mut result, mut buffer) = first.await;
+            let mut done = 0;
+            loop {
+                match result {
+                    Err(error) => return (Err(error), buffer),
+                    Ok(0) if done < total => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                    Ok(count) => done += count,
+                }
+                if done >= total {
+                    return (Ok(()), buffer);
+                }
+                let (next, slice) = self.read_at(buffer.slice(done..total), offset + done as u64).await;
+                (result, buffer) = (next, slice.into_inner());
+            }
+        }
+    }
+
+    /// Writes all of the buffer's initialised bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::write_at`]; how much was written before is not told.
+    pub fn write_all_at<B: IoBuf>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<'_, B> {
+        let total = buffer.bytes_init();
+        let first = self.write_at(buffer, offset);
+        async move {
+            let (mut result, mut buffer) = first.await;
+            let mut done = 0;
+            loop {
+                match result {
+                    Err(error) => return (Err(error), buffer),
+                    Ok(0) if done < total => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                    Ok(count) => done += count,
+                }
+                if done >= total {
+                    return (Ok(()), buffer);
+                }
+                let (next, slice) = self.write_at(buffer.slice(done..total), offset + done as u64).await;
+                (result, buffer) = (next, slice.into_inner());
+            }
+        }
+    }
+
+    fn trust(policy: Policy) -> Trust {
+        match policy {
+            Policy::Look => Trust::Look,
+            Policy::Offload => Trust::Offload,
+            Policy::Trust => Trust::Full,
+        }
+    }
+
+    fn raw(&self, direction: Direction, pieces: &[(usize, usize)], offset: u64, policy: Policy) -> RawIo {
+        let mut segments = pieces.iter().map(|&(addr, len)| Segment { addr, len });
+        let (segments, pinned) = match (segments.next(), pieces.len()) {
+            (Some(one), 1) => (Segments::One(one), self.engine.inner.with(|driver| driver.find_pinned(one.addr, one.len))),
+            (first, _) => (Segments::Many(first.into_iter().chain(segments).collect()), None),
+        };
+        RawIo(self.transfer(direction, segments, offset, File::trust(policy), pinned))
+    }
+
+    /// Reads into memory that the caller answers for. The memory may be anything, also not there at all: what can't be written ends the
+    /// request with a count or with EFAULT, as with pread(2). Inside a registered [`Region`](crate::Region) no look is needed.
+    ///
+    /// # Safety
+    ///
+    /// Until the future is ready nobody else uses the memory, and it is not given to anybody else; if the future is dropped before, see
+    /// [`RawIo`]. Memory that holds a Rust value must be valid for any bytes.
+    pub unsafe fn read_raw_at(&self, ptr: *mut u8, len: usize, offset: u64, policy: Policy) -> RawIo {
+        self.raw(Direction::Read, &[(ptr.expose_provenance(), len)], offset, policy)
+    }
+
+    /// Writes memory that the caller answers for. See [`File::read_raw_at`].
+    ///
+    /// # Safety
+    ///
+    /// Until the future is ready nobody writes to the memory, and it is not given to anybody else; if the future is dropped before, see
+    /// [`RawIo`].
+    pub unsafe fn write_raw_at(&self, ptr: *const u8, len: usize, offset: u64, policy: Policy) -> RawIo {
+        self.raw(Direction::Write, &[(ptr.expose_provenance(), len)], offset, policy)
+    }
+
+    /// Reads into several pieces of memory that the caller answers for, as preadv(2). At most 1024 of them.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::read_raw_at`], for each piece.
+    pub unsafe fn readv_raw_at(&self, pieces: Vec<(*mut u8, usize)>, offset: u64, policy: Policy) -> RawIo {
+        let pieces: Vec<_> = pieces.into_iter().map(|(ptr, len)| (ptr.expose_provenance(), len)).collect();
+        self.raw(Direction::Read, &pieces, offset, policy)
+    }
+
+    /// Writes several pieces of memory that the caller answers for, as pwritev(2). At most 1024 of them.
+    ///
+    /// # Safety
+    ///
+    /// As [`File::write_raw_at`], for each piece.
+    pub unsafe fn writev_raw_at(&self, pieces: Vec<(*const u8, usize)>, offset: u64, policy: Policy) -> RawIo {
+        let pieces: Vec<_> = pieces.into_iter().map(|(ptr, len)| (ptr.expose_provenance(), len)).collect();
+        self.raw(Direction::Write, &pieces, offset, policy)
+    }
+
+    /// Brings data and metadata of all writes that have ended to the device, as fsync(2). Writes in flight are not waited for.
+    pub fn sync_all(&self) -> Simple {
+        Simple(self.submit(Kind::Sync { data_only: false }))
+    }
+
+    /// Brings the data of all writes that have ended to the device, and what is needed to find it, as fdatasync(2).
+    pub fn sync_data(&self) -> Simple {
+        Simple(self.submit(Kind::Sync { data_only: true }))
+    }
+
+    /// Makes sure that `len` bytes from `offset` on have their place on the device, as fallocate(2) with mode 0. Grows the file.
+    pub fn allocate(&self, offset: u64, len: u64) -> Simple {
+        Simple(self.submit(Kind::Allocate { offset, len }))
+    }
+
+    /// Cuts or extends the file to `len` bytes, as ftruncate(2). Before Linux 6.9 this call itself does it, and may block.
+    pub fn set_len(&self, len: u64) -> Simple {
+        Simple(self.submit(Kind::SetLen { len }))
+    }
+
+    /// The size now, in bytes, as fstat(2) gives it; for a block device its capacity. A blocking call, though a short one.
+    pub fn len(&self) -> io::Result<u64> {
+        self.shared.len()
+    }
+
+    /// Whether the size is zero.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // The ring keeps a file open for as long as it is in its table.
+        if Rc::strong_count(&self.shared) == 1 {
+            let shared = self.shared.clone();
+            self.engine.inner.try_with(|driver| {
+                shared.retire();
+                driver.tidy();
+            });
+        }
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.shared.path).field("alignment", &self.shared.alignment).finish_non_exhaustive()
+    }
+}

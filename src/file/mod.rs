@@ -1,0 +1,12 @@
+//! Files: how they are opened, which path their bytes take, and at which alignment.
+
+mod align;
+mod handle;
+mod open;
+mod shared;
+
+pub use align::{Alignment, AlignmentSource};
+pub use handle::{File, Policy};
+pub use open::OpenOptions;
+pub(crate) use shared::{FileShared, Retired};
+pub use shared::{IoPath, Reason};

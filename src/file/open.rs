@@ -1,0 +1,92 @@
+//! How a file is opened.
+
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::File;
+use crate::engine::Engine;
+
+/// Options for opening a file, as [`std::fs::OpenOptions`]. Direct I/O is preferred unless told otherwise.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("file");
+/// use nofault::{Engine, OpenOptions};
+///
+/// let engine = Engine::new()?;
+/// let file = OpenOptions::new().read(true).write(true).create(true).open(&engine, &path)?;
+/// println!("{}, {:?}", file.path(), file.alignment());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    std: std::fs::OpenOptions,
+    direct: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions::new()
+    }
+}
+
+impl OpenOptions {
+    /// Nothing but direct I/O is set.
+    pub fn new() -> OpenOptions {
+        OpenOptions { std: std::fs::OpenOptions::new(), direct: true }
+    }
+
+    /// To read.
+    pub fn read(&mut self, read: bool) -> &mut Self {
+        self.std.read(read);
+        self
+    }
+
+    /// To write.
+    pub fn write(&mut self, write: bool) -> &mut Self {
+        self.std.write(write);
+        self
+    }
+
+    /// Makes the file if it is not there.
+    pub fn create(&mut self, create: bool) -> &mut Self {
+        self.std.create(create);
+        self
+    }
+
+    /// Makes the file, and fails with EEXIST if it is there.
+    pub fn create_new(&mut self, create_new: bool) -> &mut Self {
+        self.std.create_new(create_new);
+        self
+    }
+
+    /// Empties the file.
+    pub fn truncate(&mut self, truncate: bool) -> &mut Self {
+        self.std.truncate(truncate);
+        self
+    }
+
+    /// The permission bits of a file that is made; 0o666 less the umask unless told.
+    pub fn mode(&mut self, mode: u32) -> &mut Self {
+        self.std.mode(mode);
+        self
+    }
+
+    /// Direct I/O where it works (true, unless told), or the page cache for everything.
+    pub fn direct(&mut self, direct: bool) -> &mut Self {
+        self.direct = direct;
+        self
+    }
+
+    /// Opens the file, and finds out what direct I/O on it needs. A blocking call: some system calls, and up to five small reads.
+    ///
+    /// # Errors
+    ///
+    /// As open(2). That there is no direct path is no error, see [`File::path`].
+    pub fn open(&self, engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
+        File::new(engine, self.std.open(path)?, self.direct)
+    }
+}

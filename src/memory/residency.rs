@@ -1,0 +1,337 @@
+//! Looking at memory without touching it: how much of a range a direct request could pin at this moment without a page fault.
+//!
+//! May know: the page map and the list of mappings (`sys`). Must not know: requests, files, engines. Never faults, never touches the
+//! memory looked at, allocates nothing per look.
+//!
+//! The answer is a hint about latency, never about safety: reclaim, fork, madvise, truncation or compaction may take a page away before
+//! the request reaches it, and nothing in user space pins a page but a registered buffer.
+//!
+//! What is judged good, by the bits of the page map:
+//! - memory that a read will fill: present, mapped exclusively here, not of a file, not write-protected by a userfaultfd. The zero page
+//!   and a page still shared with a child after fork lack "exclusively". A page whose mapping forbids writing looks good and is not: the
+//!   page map knows no permissions. A page whose child has gone looks good and costs one small fault, without a copy.
+//! - memory that a write will send: present, not of a file, and mapped exclusively here or the zero page. To pin a page that is shared
+//!   with a child after fork, the kernel first copies it (`gup_must_unshare` in mm/gup.c, Linux 5.19), and no fault-in for reading spares it
+//!   that: it counts as not for direct requests, as the copy into a bounce buffer costs less. PAGEMAP_SCAN (Linux 6.7) tells such a page
+//!   from the zero page; an older kernel can't, and both are then not for direct requests.
+//! - "of a file" is also said of shared memory. PROCMAP_QUERY (Linux 6.11) tells the two apart: memfd, shared anonymous memory, SysV shared
+//!   memory, /dev/shm and hugetlb have no writeback that could fight the pin, and count as ordinary memory. An older kernel can't tell,
+//!   and they are then never handed to a direct request.
+//! - a mapping of an ordinary file is not for direct requests at all: the request may write back or drop the very pages it pinned, for ever.
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::Range;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+use crate::sys::pagemap::{EXCLUSIVE, FILE, PRESENT, Pagemap, UFFD_WP};
+use crate::sys::procmap::{Mapping, Procmap};
+use crate::sys::{address_space, page_size};
+
+/// What a request does with the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The kernel writes the memory: a read from a file fills it.
+    Fill,
+    /// The kernel only reads the memory: a write to a file sends it.
+    Send,
+}
+
+/// Why a look ended where it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stop {
+    /// All bytes looked good.
+    End,
+    /// A page that is not there, or can't be written as it is: faulting it in may help.
+    Absent,
+    /// Memory that should not be handed to a direct request, whatever is faulted in: a file mapping, memfd_secret, and for
+    /// [`Access::Send`] a page that is shared with a child of fork.
+    NotDirect {
+        /// How many bytes from the stop on are known to be of this kind, within the range looked at. At least 1.
+        bytes: usize,
+    },
+}
+
+/// The answer of one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Bytes from the start of the range that looked good.
+    pub(crate) bytes: usize,
+    /// What stands behind them.
+    pub(crate) stop: Stop,
+}
+
+/// Entries read per system call at most: 2 MiB of 4 KiB pages. A look that stops early has read that much too much at worst.
+const ENTRIES: usize = 512;
+
+/// The means of looking at this process's memory: one per engine or thread.
+pub(crate) struct Residency {
+    /// `None` in a child of fork that could not open its own.
+    pagemap: Option<Pagemap>,
+    /// `None` before Linux 6.11, and where it failed.
+    procmap: Option<Procmap>,
+    /// The address space the two were opened in.
+    generation: u64,
+    entries: Box<[u64; ENTRIES]>,
+    system_calls: u64,
+}
+
+/// What is known of the mapping around a page that is not plainly good.
+#[derive(Clone, Copy)]
+enum Backing {
+    /// No file behind it, or nothing mapped at all.
+    Anonymous,
+    /// Shared memory or hugetlb: a file only in name.
+    Memory(Mapping),
+    /// A file, or something unknown that has a device number.
+    File(Mapping),
+    /// The kernel can't say.
+    Unknown,
+}
+
+/// What some pages are good for.
+enum Verdict {
+    /// So many pages are good, at least one.
+    Good(usize),
+    Absent,
+    /// Not for direct requests up to this address at least, which may be beyond the range looked at.
+    NotDirect(usize),
+}
+
+impl Residency {
+    /// Opens what is needed. Fails without /proc, or if the process may not look at itself (PR_SET_DUMPABLE).
+    pub(crate) fn new() -> io::Result<Residency> {
+        shared_memory_devices();
+        let generation = address_space::generation();
+        Ok(Residency {
+            pagemap: Some(Pagemap::open()?),
+            procmap: open_procmap(),
+            generation,
+            entries: Box::new([0; ENTRIES]),
+            system_calls: 0,
+        })
+    }
+
+    /// How many system calls all looks together have made.
+    pub(crate) fn system_calls(&self) -> u64 {
+        self.system_calls
+    }
+
+    /// Looks at `len` bytes from `addr` on.
+    ///
+    /// One system call for each 512 pages that are plainly good; one more for each mapping met that has a page which is not, and for each run
+    /// of pages to be sent that are mapped elsewhere too.
+    pub(crate) fn look(&mut self, addr: usize, len: usize, access: Access) -> Look {
+        if len == 0 {
+            return Look { bytes: 0, stop: Stop::End };
+        }
+        self.renew_after_fork();
+        // A range that runs over the end of the address space meets an absent page long before.
+        let end = addr.saturating_add(len);
+        let shift = page_size().trailing_zeros();
+        let (first, last) = (addr >> shift, (end - 1) >> shift);
+        let mut asked = None;
+
+        let mut page = first;
+        while page <= last {
+            let want = (last - page + 1).min(ENTRIES);
+            let got = self.read_entries(page, want);
+            let mut index = 0;
+            while let Some(more) = self.entries[index..got].iter().position(|entry| !plainly_good(*entry, access)) {
+                index += more;
+                let at = ((page + index) << shift).max(addr);
+                let bytes = at - addr;
+                match self.judge(page, index..got, access, &mut asked) {
+                    Verdict::Good(pages) => index = (index + pages).min(got),
+                    Verdict::Absent => return Look { bytes, stop: Stop::Absent },
+                    Verdict::NotDirect(reach) => {
+                        return Look { bytes, stop: Stop::NotDirect { bytes: reach.min(end).saturating_sub(at).max(1) } };
+                    }
+                }
+            }
+            page += got;
+            if got < want {
+                // The end of the address space, or a page map that can't be read any more.
+                return Look { bytes: (page << shift).max(addr) - addr, stop: Stop::Absent };
+            }
+        }
+        Look { bytes: end - addr, stop: Stop::End }
+    }
+
+    /// Reads `want` entries from page number `page` on; gives how many there were.
+    fn read_entries(&mut self, page: usize, want: usize) -> usize {
+        let Some(pagemap) = &self.pagemap else { return 0 };
+        self.system_calls += 1;
+        pagemap.read(page, &mut self.entries[..want]).unwrap_or(0).min(want)
+    }
+
+    /// The slow half of the judgement: of the page at the start of `rest`, which is not plainly good. `rest` is what was read of the entries;
+    /// entry 0 is that of page number `page`.
+    fn judge(&mut self, page: usize, rest: Range<usize>, access: Access, asked: &mut Option<Backing>) -> Verdict {
+        let entry = self.entries[rest.start];
+        let present = entry & PRESENT != 0;
+        if present && entry & FILE == 0 {
+            return match access {
+                // The zero page, a page shared with a child, one that is write-protected: a write fault makes it good.
+                Access::Fill => Verdict::Absent,
+                Access::Send => self.judge_shared(page, rest),
+            };
+        }
+        let at = (page + rest.start).saturating_mul(page_size());
+        match self.backing(at, asked) {
+            Backing::Memory(mapping) if present => match access {
+                Access::Send => Verdict::Good(1),
+                // A shared page is writable wherever the mapping is. A private mapping must first copy it.
+                Access::Fill if mapping.shared && mapping.writable && entry & UFFD_WP == 0 => Verdict::Good(1),
+                Access::Fill => Verdict::Absent,
+            },
+            // The write fault replaces the file's page by an anonymous copy.
+            Backing::File(mapping) if access == Access::Fill && !mapping.shared && mapping.writable => Verdict::Absent,
+            // Every page of a shared file mapping is the file's.
+            Backing::File(mapping) if mapping.shared => Verdict::NotDirect(mapping.end),
+            // In a private one, those that were written are not.
+            Backing::File(mapping) => {
+                let run = self.run(page, rest, |entry| entry & PRESENT == 0 || entry & FILE != 0);
+                Verdict::NotDirect(run.min(mapping.end))
+            }
+            _ if present => Verdict::NotDirect(self.run(page, rest, |entry| entry & (PRESENT | FILE) == PRESENT | FILE)),
+            _ => Verdict::Absent,
+        }
+    }
+
+    /// Pages to be sent that are in memory and mapped elsewhere too: the zero page is good, one shared with a child is not.
+    fn judge_shared(&mut self, page: usize, rest: Range<usize>) -> Verdict {
+        let start = (page + rest.start).saturating_mul(page_size());
+        let end = self.run(page, rest, |entry| entry & (PRESENT | FILE | EXCLUSIVE) == PRESENT);
+        let Some(pagemap) = &self.pagemap else { return Verdict::Absent };
+        self.system_calls += 1;
+        match pagemap.zero_pages(start, end) {
+            Ok(zero) if zero.start <= start && zero.end > start => Verdict::Good((zero.end - start) / page_size()),
+            Ok(zero) => Verdict::NotDirect(zero.start),
+            Err(_) => Verdict::NotDirect(end),
+        }
+    }
+
+    /// The address at which the run of pages that are `like` this ends, among the entries that were read.
+    fn run(&self, page: usize, rest: Range<usize>, like: impl Fn(u64) -> bool) -> usize {
+        let count = self.entries[rest.clone()].iter().take_while(|entry| like(**entry)).count();
+        (page + rest.start + count).saturating_mul(page_size())
+    }
+
+    /// What is behind `at`: one system call, unless `asked` has the answer. Kept for one look only: mappings change.
+    fn backing(&mut self, at: usize, asked: &mut Option<Backing>) -> Backing {
+        if let Some(known @ (Backing::Memory(mapping) | Backing::File(mapping))) = *asked
+            && (mapping.start..mapping.end).contains(&at)
+        {
+            return known;
+        }
+        let backing = match &self.procmap {
+            None => Backing::Unknown,
+            Some(procmap) => {
+                self.system_calls += 1;
+                match procmap.query(at) {
+                    Ok(None) => Backing::Anonymous,
+                    Ok(Some(mapping)) if mapping.page_bytes > page_size() => Backing::Memory(mapping),
+                    Ok(Some(mapping)) if mapping.device == (0, 0) && mapping.inode == 0 => Backing::Anonymous,
+                    Ok(Some(mapping)) if shared_memory_devices().contains(&Some(mapping.device)) => Backing::Memory(mapping),
+                    Ok(Some(mapping)) => Backing::File(mapping),
+                    Err(_) => Backing::Unknown,
+                }
+            }
+        };
+        *asked = Some(backing);
+        backing
+    }
+
+    /// A child of fork has the parent's descriptors, which show the parent's pages.
+    fn renew_after_fork(&mut self) {
+        let generation = address_space::generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.pagemap = Pagemap::open().ok();
+            self.procmap = open_procmap();
+        }
+    }
+}
+
+/// A page that is good by its bits alone.
+fn plainly_good(entry: u64, access: Access) -> bool {
+    match access {
+        Access::Fill => entry & (PRESENT | EXCLUSIVE | FILE | UFFD_WP) == PRESENT | EXCLUSIVE,
+        Access::Send => entry & (PRESENT | EXCLUSIVE | FILE) == PRESENT | EXCLUSIVE,
+    }
+}
+
+/// The list of mappings, if this kernel answers questions about it.
+fn open_procmap() -> Option<Procmap> {
+    let procmap = Procmap::open().ok()?;
+    // A kernel before 6.11 says ENOTTY to any address; asked once here instead of in every look.
+    procmap.query(0).ok()?;
+    Some(procmap)
+}
+
+/// The devices of memory that is a file only in name: the kernel's internal tmpfs mount (memfd, shared anonymous and SysV shared memory)
+/// and the one on /dev/shm. hugetlb is known by its page size; memfd_secret has a device of its own and is not among them.
+fn shared_memory_devices() -> &'static [Option<(u32, u32)>; 2] {
+    static DEVICES: OnceLock<[Option<(u32, u32)>; 2]> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        // SAFETY: the name is a C string; the flags ask for nothing special.
+        let memfd = unsafe { libc::memfd_create(c"nofault".as_ptr(), libc::MFD_CLOEXEC) };
+        let internal = (memfd >= 0).then(|| {
+            // SAFETY: the descriptor was just made and has no other owner; the File closes it.
+            unsafe { std::fs::File::from_raw_fd(memfd) }
+        });
+        let internal = internal.and_then(|file| file.metadata().ok());
+        let device = |metadata: std::fs::Metadata| (libc::major(metadata.dev()), libc::minor(metadata.dev()));
+        [internal.map(device), dev_shm().map(device)]
+    })
+}
+
+/// The directory of POSIX shared memory, if it is a tmpfs.
+fn dev_shm() -> Option<std::fs::Metadata> {
+    // SAFETY: an all-zero statfs is a valid value of that plain C struct.
+    let mut fs: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string and `fs` is a valid place for the answer.
+    let result = unsafe { libc::statfs(c"/dev/shm".as_ptr(), &raw mut fs) };
+    // The two have different types with musl.
+    #[allow(clippy::unnecessary_cast)]
+    if result != 0 || fs.f_type as i64 != libc::TMPFS_MAGIC as i64 {
+        return None;
+    }
+    std::fs::metadata("/dev/shm").ok()
+}
+
+/// How many of the `len` bytes from `ptr` on could be used by a direct request at this moment without a page fault, counted from the
+/// start. 0 when nothing can be known.
+///
+/// A hint, never a promise: the next instant may differ. The memory is neither touched nor faulted in, so any pointer may be given. Memory
+/// that a direct request should not get at all (a mapping of an ordinary file, memfd_secret) counts as not there. A mapping without the
+/// permission that `access` needs may count as there: the page tables are read (/proc/self/pagemap), not the permissions.
+///
+/// ```
+/// use nofault::{Access, resident_prefix};
+/// let buffer = vec![1u8; 100];
+/// let there = resident_prefix(buffer.as_ptr(), buffer.len(), Access::Send);
+/// assert!(there <= 100);
+/// ```
+pub fn resident_prefix(ptr: *const u8, len: usize, access: Access) -> usize {
+    thread_local! {
+        static LOOKER: RefCell<Option<Residency>> = const { RefCell::new(None) };
+    }
+    let look = |looker: &RefCell<Option<Residency>>| {
+        // Borrowed already only if a signal handler came in between.
+        let mut looker = looker.try_borrow_mut().ok()?;
+        if looker.is_none() {
+            *looker = Some(Residency::new().ok()?);
+        }
+        Some(looker.as_mut()?.look(ptr.addr(), len, access).bytes)
+    };
+    // Gone already only while the thread ends.
+    LOOKER.try_with(look).ok().flatten().unwrap_or(0)
+}
+
+#[cfg(test)]
+#[path = "residency_test.rs"]
+mod tests;

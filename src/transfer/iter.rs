@@ -1,0 +1,154 @@
+//! Where a request stands in its memory: the kernel's `iov_iter`, over addresses only.
+//!
+//! Knows lengths and addresses. Never looks behind an address.
+
+/// One contiguous piece of memory. The same layout as `struct iovec`, with the address as a number: nothing here may follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Segment {
+    pub(crate) addr: usize,
+    pub(crate) len: usize,
+}
+
+/// The memory of one request. One segment, the common case, costs no allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Segments {
+    One(Segment),
+    Many(Box<[Segment]>),
+}
+
+impl Segments {
+    fn as_slice(&self) -> &[Segment] {
+        match self {
+            Segments::One(segment) => std::slice::from_ref(segment),
+            Segments::Many(all) => all,
+        }
+    }
+
+    /// All bytes, or `None` where the sum or one segment is more than a signed size holds (`import_iovec`: EINVAL).
+    pub(crate) fn total(&self) -> Option<usize> {
+        let mut sum = 0usize;
+        for segment in self.as_slice() {
+            sum = sum.checked_add(segment.len).filter(|&sum| sum <= isize::MAX as usize)?;
+        }
+        Some(sum)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.as_slice().len()
+    }
+}
+
+/// A cursor over the segments. It only moves forward.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct IovIter {
+    segments: Segments,
+    index: usize,
+    within: usize,
+}
+
+impl IovIter {
+    pub(crate) fn new(segments: Segments) -> Self {
+        let mut iter = IovIter { segments, index: 0, within: 0 };
+        iter.skip_empty();
+        iter
+    }
+
+    fn skip_empty(&mut self) {
+        let all = self.segments.as_slice();
+        while all.get(self.index).is_some_and(|segment| segment.len == self.within) {
+            self.index += 1;
+            self.within = 0;
+        }
+    }
+
+    /// Moves past `bytes`. Past the end it stays at the end.
+    pub(crate) fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let Some(segment) = self.segments.as_slice().get(self.index) else { return };
+            let step = bytes.min(segment.len - self.within);
+            self.within += step;
+            bytes -= step;
+            self.skip_empty();
+        }
+    }
+
+    /// The pieces of the next `len` bytes after the next `skip`, in order.
+    pub(crate) fn pieces(&self, skip: usize, len: usize) -> impl Iterator<Item = Segment> + '_ {
+        let mut skip = skip;
+        let mut left = len;
+        let mut within = self.within;
+        self.segments.as_slice().get(self.index..).unwrap_or(&[]).iter().filter_map(move |segment| {
+            let start = std::mem::take(&mut within);
+            let passed = skip.min(segment.len - start);
+            skip -= passed;
+            let len = (segment.len - start - passed).min(left);
+            left -= len;
+            (len > 0).then(|| Segment { addr: segment.addr.wrapping_add(start + passed), len })
+        })
+    }
+
+    /// What is contiguous from here on.
+    pub(crate) fn current(&self) -> Segment {
+        match self.segments.as_slice().get(self.index) {
+            Some(segment) => Segment { addr: segment.addr.wrapping_add(self.within), len: segment.len - self.within },
+            None => Segment { addr: 0, len: 0 },
+        }
+    }
+
+    /// How many of the next `max` bytes one direct request can take: every piece starts at a multiple of `mem`, and every piece but the last
+    /// is a multiple of `block` long (`bdev_iter_is_aligned`). The result is a multiple of `block`, both powers of two.
+    pub(crate) fn aligned_prefix(&self, mem: usize, block: usize, max: usize) -> usize {
+        let mut sum = 0;
+        for piece in self.pieces(0, max) {
+            if piece.addr & (mem - 1) != 0 {
+                break;
+            }
+            sum += piece.len & !(block - 1);
+            if piece.len & (block - 1) != 0 {
+                break;
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iter(parts: &[(usize, usize)]) -> IovIter {
+        IovIter::new(Segments::Many(parts.iter().map(|&(addr, len)| Segment { addr, len }).collect()))
+    }
+
+    #[test]
+    fn pieces_cover_what_advance_left() {
+        let parts = [(0, 0), (4096, 10), (8192, 0), (12288, 7), (16384, 5)];
+        for start in 0..=22 {
+            let mut at = iter(&parts);
+            at.advance(start);
+            for skip in 0..=(22 - start) {
+                for len in 0..=(22 - start - skip) {
+                    let got: Vec<usize> = at.pieces(skip, len).flat_map(|p| p.addr..p.addr + p.len).collect();
+                    let all: Vec<usize> = parts.iter().flat_map(|&(addr, len)| addr..addr + len).collect();
+                    assert_eq!(got, all[start + skip..start + skip + len]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_ragged_or_misaligned_piece_ends_the_aligned_prefix() {
+        assert_eq!(iter(&[(4096, 1024), (8192, 1000), (16384, 512)]).aligned_prefix(512, 512, 4096), 1536);
+        assert_eq!(iter(&[(4100, 1024)]).aligned_prefix(512, 512, 1024), 0);
+        assert_eq!(iter(&[(4100, 1024)]).aligned_prefix(4, 512, 1024), 1024);
+        assert_eq!(iter(&[(4096, 512), (8193, 512)]).aligned_prefix(4, 512, 1024), 512);
+        assert_eq!(iter(&[(4096, 4096)]).aligned_prefix(4, 512, 700), 512);
+    }
+
+    #[test]
+    fn sizes_that_no_signed_size_holds_have_no_total() {
+        assert_eq!(Segments::One(Segment { addr: 0, len: usize::MAX }).total(), None);
+        let two = Segments::Many(Box::new([Segment { addr: 0, len: isize::MAX as usize }, Segment { addr: 0, len: 1 }]));
+        assert_eq!(two.total(), None);
+    }
+}

@@ -1,0 +1,315 @@
+//! Every path through the state machine, for small requests.
+//!
+//! A depth-first walk over all sequences of outcomes. States that were met before are not walked again; a state that can be met again on its
+//! own path would be an endless loop, and is a failure. The walk plays the kernel: it keeps its own count of what was moved, and checks each
+//! action against it, so that a byte can neither be moved twice with two meanings nor left out.
+
+use std::collections::HashSet;
+
+use super::*;
+
+const ADDR: usize = 1 << 20;
+const OFFSET_BASE: u64 = 1 << 12;
+
+/// What one walk found, to prove that it went where it was meant to go.
+#[derive(Default)]
+struct Walk {
+    seen: HashSet<Transfer>,
+    path: HashSet<Transfer>,
+    finished: u64,
+    partial: u64,
+    errors: u64,
+    bounced: u64,
+    aheads: u64,
+    geometry: Option<Geometry>,
+    offset: u64,
+    total: usize,
+    direction: Option<Direction>,
+    cancels: bool,
+}
+
+fn results(len: usize, block: usize) -> Vec<Result<usize, Errno>> {
+    let mut counts = vec![0, 1, block, len / 2, len.saturating_sub(1), len];
+    counts.retain(|&count| count <= len);
+    counts.sort_unstable();
+    counts.dedup();
+    let errors = [libc::EFAULT, libc::EAGAIN, libc::EINTR, libc::EIO, libc::EINVAL, libc::ENOSPC];
+    counts.into_iter().map(Ok).chain(errors.map(Err)).collect()
+}
+
+impl Walk {
+    fn events(&self, action: Action) -> Vec<Event> {
+        let Geometry { block, page, .. } = self.geometry.unwrap();
+        match action {
+            Action::Look { len } => {
+                let mut all = vec![Event::Looked { bytes: len, stop: Stop::End }];
+                for bytes in (0..len).step_by(page) {
+                    all.push(Event::Looked { bytes, stop: Stop::Absent });
+                    all.push(Event::Looked { bytes, stop: Stop::NotDirect { bytes: page.min(len - bytes) } });
+                }
+                all
+            }
+            Action::Submit { len, .. }
+            | Action::BounceRead { len, .. }
+            | Action::BounceWrite { len, .. }
+            | Action::Buffered { len, .. } => results(len, block).into_iter().map(Event::Completed).collect(),
+            Action::FaultIn { .. } => vec![Event::FaultedIn(Ok(())), Event::FaultedIn(Err(libc::EFAULT))],
+            Action::CopyIn { len } | Action::CopyOut { len, .. } => {
+                let mut all: Vec<Event> = [0, 1, len / 2, len].into_iter().map(|count| Event::Copied(Ok(count.min(len)))).collect();
+                all.push(Event::Copied(Err(libc::EFAULT)));
+                all
+            }
+            Action::AwaitAhead => vec![Event::AheadEnded],
+            Action::Finish(_) => vec![],
+        }
+    }
+
+    /// Checks the action against what was moved so far.
+    fn check(&self, transfer: &Transfer, action: Action, bounce_at: Option<u64>) {
+        let Geometry { direct, mem, block, page, .. } = self.geometry.unwrap();
+        let moved = transfer.done_before();
+        let at = self.offset + moved as u64;
+        let rest = self.total - moved;
+        match action {
+            Action::Look { len } => assert!(len > 0 && len <= rest),
+            Action::Submit { offset, len, .. } => {
+                assert!(direct && len > 0 && len <= rest);
+                assert_eq!(offset, at, "the pass starts where the last one ended");
+                assert_eq!((offset % block as u64, len % block), (0, 0), "direct requests are aligned");
+                let pieces: Vec<Segment> = transfer.iter().pieces(0, len).collect();
+                assert_eq!(pieces.iter().map(|piece| piece.len).sum::<usize>(), len);
+                assert!(pieces.iter().all(|piece| piece.addr % mem == 0), "{pieces:?}");
+            }
+            Action::FaultIn { len } => assert!(len > 0 && len <= rest && len <= transfer.iter().current().len),
+            Action::AwaitAhead => assert!(transfer.is_ahead()),
+            Action::CopyIn { len } => assert!(len > 0 && len <= rest && len % block == 0),
+            Action::BounceWrite { offset, len } => {
+                assert!(len > 0 && len <= rest && len % block == 0);
+                assert_eq!(offset, at);
+            }
+            Action::BounceRead { offset, len } => {
+                assert!(offset % block as u64 == 0 && len % block == 0 && offset <= at && at < offset + len as u64);
+            }
+            Action::CopyOut { skip, len } => {
+                assert!(len > 0 && len <= rest);
+                assert_eq!(bounce_at.unwrap() + skip as u64, at, "the right bytes of the bounce buffer");
+            }
+            Action::Buffered { offset, len, .. } => {
+                assert!(len <= rest);
+                assert_eq!(offset, at);
+                if direct && self.direction == Some(Direction::Write) && len < rest {
+                    let end = offset + len as u64;
+                    assert!(end.is_multiple_of(page as u64) || block > page, "one page is not written by both paths");
+                }
+            }
+            Action::Finish(Ok(count)) => assert_eq!(count, moved, "the result is what was moved"),
+            Action::Finish(Err(_)) => assert_eq!(moved, 0, "an error hides no progress"),
+        }
+    }
+
+    fn walk(&mut self, transfer: &Transfer, action: Action, bounce_at: Option<u64>, ended: Option<Event>) {
+        self.check(transfer, action, bounce_at);
+        if let Action::Finish(result) = action {
+            self.finished += 1;
+            match result {
+                Err(_) => self.errors += 1,
+                Ok(count) if count < self.total => {
+                    self.partial += 1;
+                    let excused = self.cancels
+                        || match ended.unwrap() {
+                            Event::Completed(Ok(count)) => count == 0 || count % self.geometry.unwrap().block != 0,
+                            Event::Completed(Err(_)) => true,
+                            // The bounce read before it met the end of the file.
+                            Event::Copied(Ok(_)) => bounce_at.is_some(),
+                            _ => false,
+                        };
+                    assert!(excused, "a short result needs a reason, not {ended:?}");
+                }
+                Ok(_) => {}
+            }
+            return;
+        }
+        assert!(self.path.insert(transfer.clone()), "the same state twice on one path: a loop");
+        if self.seen.insert(transfer.clone()) {
+            let bounce_at = match action {
+                Action::BounceRead { offset, .. } => {
+                    self.bounced += 1;
+                    Some(offset)
+                }
+                _ => bounce_at,
+            };
+            for event in self.events(action) {
+                let mut next = transfer.clone();
+                if next.is_ahead() && action == Action::AwaitAhead {
+                    for result in [Ok(()), Err(libc::EFAULT)] {
+                        let mut next = next.clone();
+                        assert!(next.ahead_ended(next.done_before() + 1, result));
+                        let action = next.step(event);
+                        self.walk(&next, action, bounce_at, Some(event));
+                    }
+                    continue;
+                }
+                let action = next.step(event);
+                if let Some(ahead) = (!matches!(action, Action::Finish(_))).then(|| next.ahead()).flatten() {
+                    self.aheads += 1;
+                    assert!(ahead.len > 0 && next.done_before() + ahead.skip + ahead.len <= self.total);
+                    // It may end at once, well or badly, or stay under way.
+                    for result in [Ok(()), Err(libc::EFAULT)] {
+                        let mut next = next.clone();
+                        let end = next.ahead_end(ahead);
+                        assert!(!next.ahead_ended(end, result), "nobody waits for it yet");
+                        self.walk(&next, action, bounce_at, Some(event));
+                    }
+                }
+                self.walk(&next, action, bounce_at, Some(event));
+                if self.cancels && !matches!(action, Action::Finish(_)) {
+                    let mut next = next.clone();
+                    next.cancel();
+                    self.walk(&next, action, bounce_at, Some(event));
+                }
+            }
+        }
+        self.path.remove(transfer);
+    }
+}
+
+fn geometry(direct: bool, mem: usize, block: usize, bounce: usize) -> Geometry {
+    let page = 4;
+    Geometry { direct, whole: false, mem, block, page, window: 8, bounce, pass: 16, cold_pass: 8, ahead: 12, middle: 4, tries: 1 }
+}
+
+fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
+    let mut sum = Walk { cancels, ..Walk::default() };
+    for direction in [Direction::Read, Direction::Write] {
+        for trust in [Trust::Full, Trust::Look, Trust::Offload] {
+            for skew in [0, 2, 3] {
+                let total = segments.total().unwrap();
+                sum =
+                    Walk { seen: HashSet::new(), path: HashSet::new(), geometry: Some(geometry), total, direction: Some(direction), ..sum };
+                sum.offset = OFFSET_BASE + skew;
+                let mut transfer = Transfer::new(direction, trust, geometry, segments.clone(), sum.offset, total);
+                let action = transfer.step(Event::Start);
+                sum.walk(&transfer, action, None, None);
+            }
+        }
+    }
+    sum
+}
+
+#[test]
+fn every_path_ends_with_exactly_the_bytes_moved() {
+    let (mut partial, mut errors, mut bounced, mut aheads) = (0, 0, 0, 0);
+    for (direct, mem, block, bounce) in [(true, 1, 2, 8), (true, 2, 4, 8), (true, 1, 8, 16), (true, 1, 2, 0), (false, 1, 1, 8)] {
+        for total in [1, 4, 7, 8, 14] {
+            let one = Segments::One(Segment { addr: ADDR, len: total });
+            let walk = explore(geometry(direct, mem, block, bounce), &one, false);
+            assert!(walk.finished > 0);
+            partial += walk.partial;
+            errors += walk.errors;
+            bounced += walk.bounced;
+            aheads += walk.aheads;
+        }
+    }
+    assert!(partial > 0 && errors > 0 && bounced > 0 && aheads > 0, "the walk met each kind of end");
+}
+
+#[test]
+fn every_path_over_several_segments_ends() {
+    let many = |parts: &[(usize, usize)]| Segments::Many(parts.iter().map(|&(addr, len)| Segment { addr, len }).collect());
+    for parts in [
+        &[(ADDR, 4), (ADDR + 64, 8)][..],
+        &[(ADDR, 3), (ADDR + 64, 0), (ADDR + 128, 6)],
+        &[(ADDR + 1, 4), (ADDR + 64, 4)],
+        &[(ADDR, 2), (ADDR + 64, 2), (ADDR + 128, 2), (ADDR + 192, 2)],
+    ] {
+        for (mem, block) in [(1, 2), (2, 4), (2, 2)] {
+            assert!(explore(geometry(true, mem, block, 8), &many(parts), false).finished > 0);
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_request_ends_on_every_path() {
+    let one = Segments::One(Segment { addr: ADDR, len: 13 });
+    assert!(explore(geometry(true, 1, 2, 8), &one, true).finished > 0);
+    assert!(explore(geometry(false, 1, 1, 8), &one, true).finished > 0);
+}
+
+/// Drives one request with a closure that plays the kernel.
+fn run(transfer: &mut Transfer, mut kernel: impl FnMut(Action) -> Event) -> (Result<usize, Errno>, u32) {
+    let mut action = transfer.step(Event::Start);
+    for steps in 0..10_000 {
+        if let Action::Finish(result) = action {
+            return (result, steps);
+        }
+        action = transfer.step(kernel(action));
+    }
+    panic!("10,000 steps");
+}
+
+fn real_geometry() -> Geometry {
+    let mib = 1 << 20;
+    Geometry {
+        direct: true,
+        whole: false,
+        mem: 512,
+        block: 512,
+        page: 4096,
+        window: mib,
+        bounce: mib,
+        pass: 32 * mib,
+        cold_pass: 4 * mib,
+        ahead: 8 * mib,
+        middle: 65536,
+        tries: 6,
+    }
+}
+
+#[test]
+fn a_buffer_whose_second_half_is_bad_gives_exactly_the_first_half() {
+    // The residency bits of PROT_NONE memory look good: only EFAULT tells, and that says nothing of how much was moved.
+    let (total, good) = (1 << 20, (1 << 19) + 4096);
+    for direction in [Direction::Read, Direction::Write] {
+        let one = Segments::One(Segment { addr: ADDR, len: total });
+        let mut transfer = Transfer::new(direction, Trust::Look, real_geometry(), one, 0, total);
+        let (result, steps) = run(&mut transfer, |action| match action {
+            Action::Look { len } => Event::Looked { bytes: len, stop: Stop::End },
+            Action::Submit { offset, len, .. } if offset as usize + len <= good => Event::Completed(Ok(len)),
+            Action::Submit { .. } => Event::Completed(Err(libc::EFAULT)),
+            Action::FaultIn { .. } => Event::FaultedIn(Err(libc::EINVAL)),
+            Action::Buffered { offset, .. } if offset as usize >= good => Event::Completed(Err(libc::EFAULT)),
+            Action::Buffered { offset, .. } => Event::Completed(Ok(good - offset as usize)),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(result, Ok(good));
+        assert!(steps < 80, "{steps} steps");
+    }
+}
+
+#[test]
+fn an_unreadable_block_ends_a_read_just_before_it() {
+    let (total, bad) = (8 << 20, (5 << 20) + 12288);
+    let one = Segments::One(Segment { addr: ADDR, len: total });
+    let mut transfer = Transfer::new(Direction::Read, Trust::Full, real_geometry(), one, 0, total);
+    let (result, steps) = run(&mut transfer, |action| match action {
+        Action::Submit { offset, len, .. } if offset as usize + len <= bad => Event::Completed(Ok(len)),
+        Action::Submit { .. } => Event::Completed(Err(libc::EIO)),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(result, Ok(bad));
+    assert!(steps < 40, "{steps} steps");
+}
+
+#[test]
+fn a_page_that_is_never_pinned_ends_in_the_page_cache() {
+    let one = Segments::One(Segment { addr: ADDR, len: 8192 });
+    let mut transfer = Transfer::new(Direction::Write, Trust::Look, real_geometry(), one, 0, 8192);
+    let (result, steps) = run(&mut transfer, |action| match action {
+        Action::Look { .. } => Event::Looked { bytes: 0, stop: Stop::Absent },
+        Action::FaultIn { .. } => Event::FaultedIn(Ok(())),
+        Action::Buffered { len, offload: true, .. } => Event::Completed(Ok(len)),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(result, Ok(8192));
+    assert!(steps < 60, "{steps} steps");
+}
