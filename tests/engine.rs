@@ -1,7 +1,6 @@
 //! Ordinary use: what a program does with an engine, a file and buffers, and what the counters say of it afterwards.
 
 mod common;
-use common::standin as nofault;
 
 #[path = "engine/counters.rs"]
 mod counters;
@@ -10,12 +9,12 @@ mod model;
 #[path = "engine/pinned.rs"]
 mod pinned;
 
-use crate::nofault::{AlignedBuf, Backend, Engine, File, IoPath, OpenOptions};
 use bytes::{Bytes, BytesMut};
 use common::files;
 use common::futures::join_all;
 use common::mapping::patterned;
 use common::setup;
+use nofault::{AlignedBuf, Backend, Engine, File, IoPath, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -111,7 +110,7 @@ fn every_buffer_type_carries_its_bytes() {
     each_stage(16, |stage| {
         let file = stage.file("file", 64 << 10);
         let engine = &stage.engine;
-        let (boxed, aligned) = (patterned(5000, 1).into_boxed_slice(), AlignedBuf::new(8192));
+        let (boxed, aligned) = (patterned(5000, 1).into_boxed_slice(), AlignedBuf::new(8192).unwrap());
         let text: &'static [u8] = b"what a static slice holds";
         assert_eq!(engine.block_on(file.write_at(boxed, 0)).0.unwrap(), 5000);
         assert_eq!(engine.block_on(file.write_at(aligned, 8192)).0.unwrap(), 8192);
@@ -126,7 +125,7 @@ fn every_buffer_type_carries_its_bytes() {
         model[40_000..40_007].copy_from_slice(b"mutable");
         assert!(stage.bytes("file") == model);
 
-        let (count, buffer) = engine.block_on(file.read_at(AlignedBuf::new(16384), 0));
+        let (count, buffer) = engine.block_on(file.read_at(AlignedBuf::new(16384).unwrap(), 0));
         assert_eq!((count.unwrap(), &buffer[..]), (16384, &model[..16384]));
         let (count, buffer) = engine.block_on(file.read_at(vec![0; 100].into_boxed_slice(), 19_990));
         assert_eq!((count.unwrap(), &buffer[..]), (100, &model[19_990..20_090]));
@@ -194,7 +193,7 @@ fn segments_are_filled_in_their_order() {
 fn a_read_without_capacity_to_spare_touches_nothing_behind_it() {
     each_stage(16, |stage| {
         let file = stage.file("file", 100_000);
-        let mut arena = AlignedBuf::new(32768);
+        let mut arena = AlignedBuf::new(32768).unwrap();
         arena.fill(0xee);
         let address = arena.as_mut_ptr();
         // SAFETY: the arena outlives `block_on`, and nobody looks at it meanwhile.

@@ -1,15 +1,14 @@
 //! What cannot be done is refused with the errno of the buffered path, and what was done before is not lost.
 
 mod common;
-use common::standin as nofault;
 
-use crate::nofault::{Backend, Engine, File, OpenOptions, Policy};
 use common::child::{self, watched};
 use common::files;
 use common::mapping::{ANON, Mapping, READ_WRITE, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::{self, Outcome, PAGE, Seg, fd_of};
 use common::zoo::VAST_LENGTHS;
+use nofault::{Backend, Engine, File, OpenOptions, Policy};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::Command;

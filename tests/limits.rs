@@ -3,15 +3,14 @@
 //! Each test changes its whole process (limits, user, seccomp), so each has one of its own.
 
 mod common;
-use common::standin as nofault;
 
-use crate::nofault::{AlignedBuf, Backend, Engine, File};
 use common::child::{self, watched};
 use common::files;
 use common::futures::join_all;
 use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::{self, PAGE};
+use nofault::{AlignedBuf, Backend, Engine, File};
 use std::os::unix::fs::OpenOptionsExt;
 
 const BYTES: usize = 1 << 20;
@@ -74,7 +73,7 @@ fn pool_and_region_work(engine: &Engine, prepared: &Prepared, count: usize, byte
         assert_eq!(result.expect("a read into the pool"), bytes);
         assert!(buffer[..] == expected[index * bytes % BYTES..][..bytes]);
     }
-    let region = engine.register(AlignedBuf::new(BYTES)).expect("a region, pinned or not");
+    let region = engine.register(AlignedBuf::new(BYTES).unwrap());
     let part = region.slice(0..BYTES).expect("the whole region");
     let (result, part) = engine.block_on(file.read_at(part, 0));
     assert_eq!(result.expect("a read into the region"), BYTES);

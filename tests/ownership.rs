@@ -3,9 +3,7 @@
 //! Every buffer here counts its drop. Too early a drop is memory given away under the kernel's hands, none at all is a leak.
 
 mod common;
-use common::standin as nofault;
 
-use crate::nofault::{Backend, Engine, File, OpenOptions};
 use common::child::watched;
 use common::files;
 use common::futures::{CountingWaker, join_all, poll_once};
@@ -13,6 +11,7 @@ use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::PAGE;
 use common::uffd::Uffd;
+use nofault::{Backend, Engine, File, OpenOptions};
 use nofault::{IoBuf, IoBufMut};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -7,7 +7,6 @@
 //! random numbers: a failure prints the seed and the smallest case that was found.
 
 mod common;
-use common::standin as nofault;
 
 #[path = "parity/case.rs"]
 mod case;
@@ -16,9 +15,9 @@ mod ground;
 #[path = "parity/watch.rs"]
 mod watch;
 
-use crate::nofault::Backend;
 use common::{files, setup, skip};
 use ground::Ground;
+use nofault::Backend;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::RefCell;
 use std::path::Path;

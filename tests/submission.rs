@@ -3,14 +3,13 @@
 //! Counted by the kernel (getrusage of the thread), never timed.
 
 mod common;
-use common::standin as nofault;
 
-use crate::nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy, PoolBuf, RegionBuf};
 use common::files;
 use common::futures::join_all;
 use common::mapping::{Mapping, patterned};
 use common::setup;
 use common::sys::{PAGE, thread_faults};
+use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy, PoolBuf, RegionBuf};
 
 const REQUESTS: usize = 16;
 const LEN: usize = 64 << 10;
@@ -155,7 +154,7 @@ fn pool_memory_faults_nowhere() {
 fn registered_memory_faults_nowhere() {
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
-        let region = engine.register(AlignedBuf::new(BYTES)).unwrap();
+        let region = engine.register(AlignedBuf::new(BYTES).unwrap());
         let prepare = || (0..REQUESTS).map(|i| region.slice(i * LEN..(i + 1) * LEN).expect("a free part")).collect::<Vec<_>>();
         let work = |parts: &mut Vec<RegionBuf>| {
             let requests = parts.drain(..).enumerate().map(|(i, part)| file.read_at(part, (i * LEN) as u64));

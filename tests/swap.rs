@@ -3,13 +3,12 @@
 //! Needs root and zram: the swap space is a compressed RAM disk of the test's own, taken away again at the end.
 
 mod common;
-use common::standin as nofault;
 
-use crate::nofault::{OpenOptions, Policy};
 use common::files;
 use common::mapping::{Mapping, patterned};
 use common::setup;
 use common::sys::{self, PAGE, thread_faults};
+use nofault::{OpenOptions, Policy};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::process::Command;

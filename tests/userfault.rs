@@ -3,9 +3,7 @@
 //! Each test runs in a process of its own under a watchdog. Needs root, or vm.unprivileged_userfaultfd=1.
 
 mod common;
-use common::standin as nofault;
 
-use crate::nofault::{Backend, Engine, File, OpenOptions, Policy};
 use common::child::watched;
 use common::files;
 use common::futures::{join_all, poll_once};
@@ -13,6 +11,7 @@ use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::{PAGE, peek};
 use common::uffd::Uffd;
+use nofault::{Backend, Engine, File, OpenOptions, Policy};
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;

@@ -10,7 +10,6 @@ pub(crate) mod files;
 pub(crate) mod futures;
 pub(crate) mod mapping;
 pub(crate) mod setup;
-pub(crate) mod standin;
 pub(crate) mod sys;
 pub(crate) mod uffd;
 pub(crate) mod zoo;

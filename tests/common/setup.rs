@@ -1,6 +1,6 @@
 //! Engines for tests: which back ends to run, and how to make one.
 
-use crate::nofault::{Backend, Engine};
+use nofault::{Backend, Engine};
 use std::time::Duration;
 
 /// The back ends to test: both, or the one that `NOFAULT_BACKEND` names.

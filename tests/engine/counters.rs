@@ -3,7 +3,7 @@
 use super::{SEED, Stage, each_stage};
 use crate::common::mapping::{Mapping, patterned};
 use crate::common::sys::PAGE;
-use crate::nofault::{AlignedBuf, File, IoPath, Policy, Stats};
+use nofault::{AlignedBuf, File, IoPath, Policy, Stats};
 
 const BYTES: usize = 4 << 20;
 
@@ -138,7 +138,11 @@ fn pinned_memory_is_not_looked_at() {
         }) else {
             return;
         };
-        assert_eq!((after.looked, after.fault_in_rounds, after.bounced), (before.looked, before.fault_in_rounds, before.bounced), "{after}");
+        assert_eq!(
+            (after.looked, after.fault_in_rounds, after.bounced),
+            (before.looked, before.fault_in_rounds, before.bounced),
+            "{after}"
+        );
     });
 }
 
@@ -149,7 +153,7 @@ fn every_request_that_starts_also_ends_in_the_books() {
         for round in 0..20 {
             // Some given up, some waited for.
             drop(file.read_at(vec![0; 4096], round * 4096));
-            let (count, _) = stage.engine.block_on(file.read_at(AlignedBuf::new(8192), round * 4096));
+            let (count, _) = stage.engine.block_on(file.read_at(AlignedBuf::new(8192).unwrap(), round * 4096));
             assert_eq!(count.unwrap(), 8192);
         }
         let (count, _) = stage.engine.block_on(file.write_at(vec![1; 5000], 0));

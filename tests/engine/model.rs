@@ -3,7 +3,7 @@
 use super::{SEED, each_stage};
 use crate::common::futures::join_all;
 use crate::common::mapping::patterned;
-use crate::nofault::AlignedBuf;
+use nofault::AlignedBuf;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -70,7 +70,7 @@ fn a_file_behaves_like_a_vector_of_bytes() {
                         let bytes = patterned(len, seed);
                         put(&mut model, at, &bytes);
                         let result = if aligned {
-                            let mut buffer = AlignedBuf::new(len);
+                            let mut buffer = AlignedBuf::new(len).unwrap();
                             buffer.copy_from_slice(&bytes);
                             engine.block_on(file.write_at(buffer, at as u64)).0
                         } else {
@@ -81,7 +81,7 @@ fn a_file_behaves_like_a_vector_of_bytes() {
                     Op::Read(at, len, aligned) => {
                         let expected = part(&model, at, len);
                         let (result, held) = if aligned {
-                            let (result, buffer) = engine.block_on(file.read_at(AlignedBuf::new(len), at as u64));
+                            let (result, buffer) = engine.block_on(file.read_at(AlignedBuf::new(len).unwrap(), at as u64));
                             (result, buffer.to_vec())
                         } else {
                             engine.block_on(file.read_at(vec![0; len], at as u64))

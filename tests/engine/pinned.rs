@@ -4,7 +4,7 @@ use super::{SEED, each_stage};
 use crate::common::futures::join_all;
 use crate::common::mapping::patterned;
 use crate::common::setup;
-use crate::nofault::{AlignedBuf, OpenOptions};
+use nofault::{AlignedBuf, OpenOptions};
 
 #[test]
 fn a_pool_gives_as_many_buffers_as_it_has_and_takes_them_back() {
@@ -54,7 +54,7 @@ fn pool_buffers_carry_any_request() {
 #[test]
 fn parts_of_a_region_never_overlap() {
     each_stage(16, |stage| {
-        let region = stage.engine.register(AlignedBuf::new(1 << 20)).unwrap();
+        let region = stage.engine.register(AlignedBuf::new(1 << 20).unwrap());
         assert_eq!(region.len(), 1 << 20);
         let first = region.slice(0..8192).expect("free");
         assert_eq!(first.as_ptr(), region.as_ptr());
@@ -75,7 +75,7 @@ fn parts_of_a_region_carry_any_request() {
     each_stage(16, |stage| {
         let file = stage.file("file", 1 << 20);
         let expected = patterned(1 << 20, SEED);
-        let region = stage.engine.register(AlignedBuf::new(1 << 20)).unwrap();
+        let region = stage.engine.register(AlignedBuf::new(1 << 20).unwrap());
         // Aligned, shifted within a page, and of odd lengths.
         let parts = [
             (0_usize, 65536_usize, 0_usize),

@@ -2,7 +2,7 @@
 
 use crate::common::files::SHAPES;
 use crate::common::zoo::{Kind, Piece};
-use crate::nofault::Policy;
+use nofault::Policy;
 use proptest::prelude::*;
 use proptest::sample::select;
 

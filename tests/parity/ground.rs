@@ -7,8 +7,8 @@ use crate::common::files::{self, SHAPES};
 use crate::common::mapping::patterned;
 use crate::common::sys::{self, Outcome, PAGE, Seg, Twin};
 use crate::common::zoo::{self, Around, Built, Kind, OTHER_SEED, SHORT_BYTES};
-use crate::nofault::{AlignedBuf, Backend, Engine, File, OpenOptions};
 use bytes::Bytes;
+use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions};
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -278,7 +278,7 @@ fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Diffe
             split(engine.block_on(file.write_at(make(first, 0).into_boxed_slice(), offset)), |b| single(b.into_vec()))
         }
         (Way::Write, Call::Aligned) => {
-            let mut buffer = AlignedBuf::new(first);
+            let mut buffer = AlignedBuf::new(first).unwrap();
             buffer.copy_from_slice(&make(first, 0));
             split(engine.block_on(file.write_at(buffer, offset)), |b| single(b.to_vec()))
         }
@@ -286,7 +286,7 @@ fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Diffe
         (Way::Read, Call::Boxed) => {
             split(engine.block_on(file.read_at(vec![0; first].into_boxed_slice(), offset)), |b| single(b.into_vec()))
         }
-        (Way::Read, Call::Aligned) => split(engine.block_on(file.read_at(AlignedBuf::new(first), offset)), |b| single(b.to_vec())),
+        (Way::Read, Call::Aligned) => split(engine.block_on(file.read_at(AlignedBuf::new(first).unwrap(), offset)), |b| single(b.to_vec())),
         (Way::Read, Call::Bytes) => {
             let buffer = bytes::BytesMut::with_capacity(first);
             split(engine.block_on(file.read_at(buffer, offset)), |b| single(b.to_vec()))
