@@ -9,6 +9,7 @@ use common::futures::join_all;
 use common::mapping::{Mapping, patterned};
 use common::setup;
 use common::sys::{PAGE, thread_faults};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy, PoolBuf, RegionBuf};
 
 const REQUESTS: usize = 16;
@@ -18,6 +19,13 @@ const SEED: u64 = 9;
 /// Rounds before the counted ones: first uses of code, of the allocator and of the engine's tables fault too.
 const WARM_UP: usize = 6;
 const COUNTED: usize = 8;
+
+/// One test at a time: what another thread gives back to the kernel (its heap, its stack) can cost this one a fault.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn stage(backend: Backend) -> (tempfile::TempDir, Engine, File) {
     let folder = files::folder();
@@ -73,6 +81,7 @@ fn resident() -> Mapping {
 
 #[test]
 fn resident_memory_faults_nowhere() {
+    let _alone = alone();
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         for write in [false, true] {
@@ -85,6 +94,7 @@ fn resident_memory_faults_nowhere() {
 
 #[test]
 fn cold_memory_faults_on_other_threads_only() {
+    let _alone = alone();
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, false);
@@ -98,6 +108,7 @@ fn cold_memory_faults_on_other_threads_only() {
 /// A read breaks the sharing of the zero page: memory that was only looked at is cold for it.
 #[test]
 fn memory_that_was_only_read_is_cold_for_a_read() {
+    let _alone = alone();
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         let prepare = || {
@@ -113,6 +124,7 @@ fn memory_that_was_only_read_is_cold_for_a_read() {
 
 #[test]
 fn cold_memory_of_unaligned_requests_faults_on_other_threads_only() {
+    let _alone = alone();
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         let work = |memory: &mut Mapping| {
@@ -131,6 +143,7 @@ fn cold_memory_of_unaligned_requests_faults_on_other_threads_only() {
 
 #[test]
 fn pool_memory_faults_nowhere() {
+    let _alone = alone();
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         let pool = engine.pool(REQUESTS, LEN).unwrap();
@@ -152,6 +165,7 @@ fn pool_memory_faults_nowhere() {
 /// The arena is never touched before: registering it is what brings it in.
 #[test]
 fn registered_memory_faults_nowhere() {
+    let _alone = alone();
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         let region = engine.register(AlignedBuf::new(BYTES).unwrap());
@@ -170,6 +184,7 @@ fn registered_memory_faults_nowhere() {
 /// The counter itself: a bare submission of cold memory does fault on this thread. Without this the tests above could not fail.
 #[test]
 fn trusted_cold_memory_faults_here_and_the_counter_sees_it() {
+    let _alone = alone();
     if !setup::backends().contains(&Backend::Uring) {
         common::skip!("trusted_cold_memory_faults_here_and_the_counter_sees_it", "NOFAULT_BACKEND asks for another back end");
     }

@@ -9,7 +9,7 @@ use common::files;
 use common::futures::{join_all, poll_once};
 use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
-use common::sys::{PAGE, peek};
+use common::sys::{PAGE, fd_of, peek, read_range};
 use common::uffd::Uffd;
 use nofault::{Backend, Engine, File, OpenOptions, Policy};
 use std::collections::HashSet;
@@ -80,6 +80,7 @@ fn drive<F: Future>(stage: &Stage, uffd: &Uffd, buffer: &Mapping, patience: usiz
 }
 
 fn read_into_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset: u64, patience: usize) {
+    let expected = read_range(fd_of(&stage.plain), offset, LEN);
     let buffer = Mapping::anon(LEN);
     uffd.watch_missing(&buffer);
     // SAFETY: the mapping outlives the request, which `drive` runs to its end.
@@ -88,7 +89,6 @@ fn read_into_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset: 
     assert_eq!(result.expect("the read"), LEN);
     assert!(!served.is_empty(), "no fault was ever seen: the test tests nothing");
     uffd.unwatch(&buffer);
-    let expected = &patterned(1 << 20, FILE_SEED)[offset as usize..offset as usize + LEN];
     assert!(buffer.bytes() == expected, "the bytes read");
 }
 

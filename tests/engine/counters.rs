@@ -67,10 +67,7 @@ fn cold_memory_is_faulted_in() {
                 return;
             };
             assert!(memory.bytes() == patterned(BYTES, SEED));
-            match policy {
-                Policy::Look => assert!(after.fault_in_rounds > before.fault_in_rounds, "{after}"),
-                _ => assert_eq!(after.looked, before.looked, "{after}"),
-            }
+            assert!(after.fault_in_rounds > before.fault_in_rounds, "{policy:?}: {after}");
             assert_eq!((before.bounced, before.buffered), (after.bounced, after.buffered), "{after}");
         }
     });
@@ -111,10 +108,10 @@ fn what_alignment_forbids_goes_another_way() {
 }
 
 #[test]
-fn a_prefix_is_counted_when_the_tail_is_inaccessible() {
+fn a_prefix_is_counted_when_the_tail_is_not_there() {
     each_stage(16, |stage| {
         let memory = memory(true);
-        memory.protect(8 * PAGE..BYTES, libc::PROT_NONE);
+        memory.punch(8 * PAGE..BYTES);
         let Some((before, after)) = counted(stage, |file| {
             assert_eq!(read(stage, file, &memory, 0, 16 * PAGE, 0, Policy::Look), 8 * PAGE);
         }) else {
