@@ -116,7 +116,8 @@ impl Unpinned {
     }
 
     fn take(&self) -> Vec<(Pinning, Box<dyn Send + Sync>)> {
-        if !self.0.some.swap(false, Ordering::AcqRel) {
+        // Asked on every turn: a load, and a write only where there is something.
+        if !self.0.some.load(Ordering::Relaxed) || !self.0.some.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *self.0.list.lock().unwrap_or_else(PoisonError::into_inner))
