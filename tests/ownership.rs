@@ -11,7 +11,7 @@ use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::PAGE;
 use common::uffd::Uffd;
-use nofault::{Backend, Engine, File, OpenOptions};
+use nofault::{Backend, Engine, File, OpenOptions, left_behind};
 use nofault::{IoBuf, IoBufMut};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -296,6 +296,15 @@ fn a_request_given_up_while_its_fault_waits_keeps_its_buffer() {
     });
 }
 
+/// What is left behind is taken in by whoever asks for it on the thread.
+fn until_taken_in(drops: &Drops) {
+    assert_eq!(drops.count(), 0, "freed before anybody could know that the kernel is done");
+    while left_behind().pending > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(drops.count(), 1, "the kernel is done, and the buffer is still there");
+}
+
 /// The thread that drops the engine is the one that would resolve the fault: waiting for it would be waiting for itself.
 #[test]
 fn an_engine_whose_request_is_stuck_can_be_dropped() {
@@ -307,9 +316,10 @@ fn an_engine_whose_request_is_stuck_can_be_dropped() {
         drop(request);
         let drops = stage.drops.clone();
         drop(stage);
+        assert_eq!(left_behind().pending, 1);
         assert_eq!(drops.count(), 0, "the kernel still holds the address");
         uffd.unwatch(&memory);
-        drops.wait_for(1);
+        until_taken_in(&drops);
     });
 }
 
@@ -329,9 +339,63 @@ fn an_engine_can_be_dropped_before_its_stuck_future() {
             drop(request);
         }
         drop(file);
+        assert_eq!(left_behind().pending, 1);
         assert_eq!(drops.count(), 0, "the kernel still holds the address");
         uffd.unwatch(&memory);
-        drops.wait_for(1);
+        until_taken_in(&drops);
+    });
+}
+
+/// The next engine of the thread takes in what the last one left.
+#[test]
+fn a_new_engine_takes_in_what_the_last_one_left_behind() {
+    let name = "a_new_engine_takes_in_what_the_last_one_left_behind";
+    with_stuck_request(name, Duration::from_millis(200), |stage, uffd, memory, buffer| {
+        let mut request = Box::pin(stage.file.read_at(buffer, 0));
+        assert!(poll_once(request.as_mut()).is_pending());
+        until_a_fault_waits(&stage, &uffd);
+        drop(request);
+        let drops = stage.drops.clone();
+        drop(stage);
+        uffd.unwatch(&memory);
+        while drops.count() == 0 {
+            still_right(&self::stage(setup::backends()[0], 16, Duration::from_secs(30)));
+        }
+        assert_eq!((drops.count(), left_behind().pending), (1, 0));
+    });
+}
+
+/// A thread takes nothing with it that the kernel may still write to; the buffer is leaked, and the leak is counted.
+#[test]
+fn a_thread_that_ends_with_a_stuck_request_says_what_it_leaks() {
+    let name = "a_thread_that_ends_with_a_stuck_request_says_what_it_leaks";
+    watched(name, DEADLINE, || {
+        for backend in setup::backends() {
+            let uffd = match Uffd::new() {
+                Ok(uffd) => Arc::new(uffd),
+                Err(reason) => common::skip!(name, "{reason}"),
+            };
+            let leaked = left_behind().leaked;
+            let drops = Drops::default();
+            let buffer = Counted::new(65536, &drops);
+            let memory = Arc::clone(&buffer.memory);
+            uffd.watch_missing(&memory);
+            let theirs = Arc::clone(&uffd);
+            let thread = std::thread::spawn(move || {
+                let stage = stage(backend, 16, Duration::from_millis(100));
+                let mut request = Box::pin(stage.file.read_at(buffer, 0));
+                assert!(poll_once(request.as_mut()).is_pending());
+                until_a_fault_waits(&stage, &theirs);
+            });
+            while left_behind().leaked == leaked {
+                std::thread::yield_now();
+            }
+            // An io_uring's worker belongs to the thread, and the kernel ends the one with the other: not before the fault is resolved.
+            uffd.unwatch(&memory);
+            thread.join().unwrap();
+            assert_eq!((left_behind().pending, left_behind().leaked - leaked), (0, 1));
+            assert_eq!(drops.count(), 0, "leaked memory is never freed");
+        }
     });
 }
 
@@ -345,8 +409,11 @@ fn a_process_with_a_stuck_request_can_end() {
         until_a_fault_waits(&stage, &uffd);
         drop(request);
         drop(stage);
-        // Kept open: closing it would resolve the fault.
+        // Kept open: closing it would resolve the fault. The other back end's request, if there is one, is stuck as well by then.
         std::mem::forget(uffd);
+        if left_behind().pending == setup::backends().len() as u64 {
+            common::child::end_now();
+        }
     });
 }
 

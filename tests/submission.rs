@@ -9,8 +9,8 @@ use common::futures::join_all;
 use common::mapping::{Mapping, patterned};
 use common::setup;
 use common::sys::{PAGE, thread_faults};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy, PoolBuf, RegionBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const REQUESTS: usize = 16;
 const LEN: usize = 64 << 10;

@@ -106,9 +106,16 @@ impl Mapping {
         }
     }
 
-    /// The bytes of the mapping, for a mapping that is wholly there.
+    /// The bytes of the mapping from its start, for memory that is there.
+    pub(crate) fn prefix(&self, len: usize) -> Vec<u8> {
+        assert!(len <= self.len);
+        // SAFETY: inside the mapping; the caller knows that it can be read, and nobody writes to it now.
+        unsafe { std::slice::from_raw_parts(self.address as *const u8, len) }.to_vec()
+    }
+
+    /// All bytes of the mapping.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        sys::peek(self.address, self.len)
+        self.prefix(self.len)
     }
 
     fn part(&self, range: Range<usize>) -> (usize, usize) {
