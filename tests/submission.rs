@@ -18,13 +18,21 @@ const BYTES: usize = REQUESTS * LEN;
 const SEED: u64 = 9;
 /// Rounds before the counted ones: first uses of code, of the allocator and of the engine's tables fault too.
 const WARM_UP: usize = 6;
-const COUNTED: usize = 8;
+const COUNTED: usize = 16;
 
-/// One test at a time: what another thread gives back to the kernel (its heap, its stack) can cost this one a fault.
+/// One test at a time, on a heap that has been touched: an allocation that reaches a page of the heap for the first time is a fault, too,
+/// but no request's.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    #[cfg(target_env = "gnu")]
+    // SAFETY: numbers only: the heap keeps what is freed.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
+    }
+    drop((0..1000).map(|_| vec![1_u8; 4096]).collect::<Vec<_>>());
+    guard
 }
 
 fn stage(backend: Backend) -> (tempfile::TempDir, Engine, File) {
@@ -36,20 +44,28 @@ fn stage(backend: Backend) -> (tempfile::TempDir, Engine, File) {
     (folder, engine, file)
 }
 
-/// Minor and major faults of this thread while the requests are made, submitted and reaped, added up over the counted rounds.
-fn faults_of<T>(mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T), mut check: impl FnMut(T)) -> (i64, i64) {
-    let mut total = (0, 0);
+/// Minor and major faults of this thread while the requests are made, submitted and reaped: one pair for each counted round.
+fn faults_of<T>(mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T), mut check: impl FnMut(T)) -> Vec<(i64, i64)> {
+    let mut rounds = Vec::new();
     for round in 0..WARM_UP + COUNTED {
         let mut things = prepare();
         let before = thread_faults();
         work(&mut things);
         let after = thread_faults();
         if round >= WARM_UP {
-            total = (total.0 + after.0 - before.0, total.1 + after.1 - before.1);
+            rounds.push((after.0 - before.0, after.1 - before.1));
         }
         check(things);
     }
-    total
+    rounds
+}
+
+/// No request faulted. One that does so does it in every round and for most of its pages. What is let pass is one round in eight with a few
+/// minor faults: `malloc` reaching a page of the heap for the first time, or a worker thread that is started late.
+fn assert_quiet(rounds: &[(i64, i64)], what: std::fmt::Arguments<'_>) {
+    let quiet = rounds.iter().filter(|&&faults| faults == (0, 0)).count();
+    let (minor, major) = rounds.iter().fold((0, 0), |sum, faults| (sum.0 + faults.0, sum.1 + faults.1));
+    assert!(quiet * 8 >= rounds.len() * 7 && minor < REQUESTS as i64 && major == 0, "{what}: (minor, major) faults: {rounds:?}");
 }
 
 fn transfer(engine: &Engine, file: &File, memory: &Mapping, policy: Policy, write: bool) {
@@ -87,7 +103,7 @@ fn resident_memory_faults_nowhere() {
         for write in [false, true] {
             let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, write);
             let check = |memory: Mapping| assert!(memory.bytes() == patterned(BYTES, SEED));
-            assert_eq!(faults_of(resident, work, check), (0, 0), "{backend:?}, write: {write}");
+            assert_quiet(&faults_of(resident, work, check), format_args!("{backend:?}, write: {write}"));
         }
     }
 }
@@ -99,9 +115,9 @@ fn cold_memory_faults_on_other_threads_only() {
         let (_folder, engine, file) = stage(backend);
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, false);
         let check = |memory: Mapping| assert!(memory.bytes() == patterned(BYTES, SEED));
-        assert_eq!(faults_of(small_pages, work, check), (0, 0), "{backend:?}, read into fresh memory");
+        assert_quiet(&faults_of(small_pages, work, check), format_args!("{backend:?}, read into fresh memory"));
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, true);
-        assert_eq!(faults_of(small_pages, work, drop), (0, 0), "{backend:?}, write from fresh memory");
+        assert_quiet(&faults_of(small_pages, work, drop), format_args!("{backend:?}, write from fresh memory"));
     }
 }
 
@@ -118,7 +134,7 @@ fn memory_that_was_only_read_is_cold_for_a_read() {
         };
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, false);
         let check = |memory: Mapping| assert!(memory.bytes() == patterned(BYTES, SEED));
-        assert_eq!(faults_of(prepare, work, check), (0, 0), "{backend:?}");
+        assert_quiet(&faults_of(prepare, work, check), format_args!("{backend:?}"));
     }
 }
 
@@ -137,7 +153,7 @@ fn cold_memory_of_unaligned_requests_faults_on_other_threads_only() {
                 assert_eq!(result.expect("the request"), LEN - PAGE);
             }
         };
-        assert_eq!(faults_of(small_pages, work, drop), (0, 0), "{backend:?}");
+        assert_quiet(&faults_of(small_pages, work, drop), format_args!("{backend:?}"));
     }
 }
 
@@ -158,7 +174,7 @@ fn pool_memory_faults_nowhere() {
                 buffers.push(buffer);
             }
         };
-        assert_eq!(faults_of(prepare, work, drop), (0, 0), "{backend:?}, pinned: {}", pool.is_pinned());
+        assert_quiet(&faults_of(prepare, work, drop), format_args!("{backend:?}, pinned: {}", pool.is_pinned()));
     }
 }
 
@@ -177,7 +193,7 @@ fn registered_memory_faults_nowhere() {
                 parts.push(part);
             }
         };
-        assert_eq!(faults_of(prepare, work, drop), (0, 0), "{backend:?}, pinned: {}", region.is_pinned());
+        assert_quiet(&faults_of(prepare, work, drop), format_args!("{backend:?}, pinned: {}", region.is_pinned()));
     }
 }
 
@@ -190,6 +206,6 @@ fn trusted_cold_memory_faults_here_and_the_counter_sees_it() {
     }
     let (_folder, engine, file) = stage(Backend::Uring);
     let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Trust, false);
-    let (minor, _) = faults_of(small_pages, work, drop);
-    assert!(minor >= (COUNTED * REQUESTS) as i64, "{minor} minor faults");
+    let rounds = faults_of(small_pages, work, drop);
+    assert!(rounds.iter().all(|&(minor, _)| minor >= REQUESTS as i64), "(minor, major) faults: {rounds:?}");
 }
