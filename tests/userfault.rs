@@ -45,7 +45,7 @@ fn with_uffd(name: &str, body: impl Fn(&Uffd, &Stage)) {
         for backend in setup::backends() {
             match Uffd::new() {
                 Ok(uffd) => body(&uffd, &stage(backend)),
-                Err(reason) => common::note_skip(name, &reason),
+                Err(reason) => common::skip!(name, "{reason}"),
             }
         }
     });
