@@ -100,11 +100,12 @@ fn requests_on_swapped_out_memory_end_and_fault_nowhere_near_the_submission() {
                     Ok(memory) => memory,
                     Err(reason) => common::skip!(name, "{reason}"),
                 };
+                // With pages of the file in the cache the kernel would put the request off to another thread, and the faults with it.
+                sys::drop_cache(plain.as_raw_fd());
                 let before = thread_faults();
-                // SAFETY: the mapping outlives `block_on`.
                 let result = engine.block_on(async {
                     match write {
-                        // SAFETY: as above.
+                        // SAFETY: the mapping outlives `block_on`.
                         true => unsafe { file.write_raw_at(memory.address() as *const u8, BYTES, 0, policy) }.await,
                         // SAFETY: as above.
                         false => unsafe { file.read_raw_at(memory.address() as *mut u8, BYTES, 0, policy) }.await,
