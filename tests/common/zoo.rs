@@ -77,10 +77,11 @@ pub(crate) struct Piece {
 
 /// What a segment may need from outside.
 pub(crate) struct Around<'a> {
-    /// Another file, filled with the pattern of `OTHER_SEED`, at least as long as any segment.
-    pub(crate) other: &'a File,
-    /// A file of `SHORT_BYTES` bytes to map beyond its end.
-    pub(crate) short: &'a File,
+    /// Other files, filled with the pattern of `OTHER_SEED`, at least as long as any segment: one for private mappings, one for shared ones,
+    /// since a private page shows what goes into the shared one for only as long as nothing has copied it.
+    pub(crate) other: &'a [File; 2],
+    /// Files of `SHORT_BYTES` bytes to map beyond their end, likewise.
+    pub(crate) short: &'a [File; 2],
     /// A descriptor (read and write) of the file that the request is about, and where this segment's bytes are in it.
     pub(crate) own: &'a File,
     pub(crate) at: Option<u64>,
@@ -168,9 +169,9 @@ pub(crate) fn build(piece: &Piece, seed: u64, around: &Around<'_>) -> Built {
         }),
         Kind::BeyondEnd { shared } => {
             let from = piece.odd_page % 4 * PAGE;
-            file(piece, room, shared, around.short, from as u64)
+            file(piece, room, shared, &around.short[usize::from(shared)], from as u64)
         }
-        Kind::OtherFile { shared } => file(piece, room, shared, around.other, (piece.odd_page % 4 * PAGE) as u64),
+        Kind::OtherFile { shared } => file(piece, room, shared, &around.other[usize::from(shared)], (piece.odd_page % 4 * PAGE) as u64),
         Kind::SameRange { shared } => same_range(piece, shared, seed, around),
         Kind::Secret => {
             let (mapping, fd) = secret(room).expect("memfd_secret");

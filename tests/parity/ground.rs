@@ -28,8 +28,8 @@ impl std::fmt::Display for Difference {
 
 /// One side's files beside the one that the request is about.
 struct Side {
-    other: std::fs::File,
-    short: std::fs::File,
+    other: [std::fs::File; 2],
+    short: [std::fs::File; 2],
 }
 
 /// Two files of one shape.
@@ -50,9 +50,12 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) fn new(backend: Backend, folder: &Path) -> Self {
+        let two = |name: &str, bytes: usize, seed: u64| {
+            [0, 1].map(|shared| files::make_patterned(&folder.join(format!("{name}-{shared}")), bytes, seed))
+        };
         let side = |name: &str| Side {
-            other: files::make_patterned(&folder.join(format!("other-{name}")), OTHER_BYTES, OTHER_SEED),
-            short: files::make_patterned(&folder.join(format!("short-{name}")), SHORT_BYTES, 5),
+            other: two(&format!("other-{name}"), OTHER_BYTES, OTHER_SEED),
+            short: two(&format!("short-{name}"), SHORT_BYTES, 5),
         };
         Self {
             engine: crate::common::setup::engine(backend),
@@ -106,11 +109,11 @@ impl Ground {
         let beyond = case.pieces.iter().any(|piece| piece.kind == Kind::BeyondEnd { shared: true });
         for side in &self.sides {
             if let Some(len) = longest {
-                zoo::refresh_other(&side.other, (len + 8 * PAGE).min(OTHER_BYTES));
+                zoo::refresh_other(&side.other[1], (len + 8 * PAGE).min(OTHER_BYTES));
             }
             if beyond {
                 use std::os::unix::fs::FileExt;
-                side.short.write_all_at(&patterned(SHORT_BYTES, 5), 0).expect("the short file");
+                side.short[1].write_all_at(&patterned(SHORT_BYTES, 5), 0).expect("the short file");
             }
         }
     }
