@@ -101,3 +101,7 @@ fn touched_pages(start: usize, pages: usize, page: usize, write: bool) -> usize 
     let touch = if write { touch::write } else { touch::read };
     (0..pages).take_while(|index| touch(start + index * page).is_ok()).count()
 }
+
+#[cfg(test)]
+#[path = "fault_in_test.rs"]
+mod tests;

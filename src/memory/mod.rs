@@ -1,4 +1,6 @@
 //! Buffers, and what may be known of them without touching them.
+//!
+//! May know: `sys`. Must not know: requests, files, engines.
 
 mod aligned;
 mod buf;
@@ -7,11 +9,7 @@ pub(crate) mod residency;
 mod slice;
 
 #[cfg(test)]
-mod fault_in_test;
-#[cfg(test)]
-mod kinds_of_memory;
-#[cfg(test)]
-mod residency_test;
+mod test_memory;
 
 pub use aligned::AlignedBuf;
 pub use buf::{IoBuf, IoBufMut, Pinned};

@@ -8,9 +8,12 @@
 //!
 //! What is judged good, by the bits of the page map:
 //! - memory that a read will fill: present, mapped exclusively here, not of a file, not write-protected by a userfaultfd. The zero page
-//!   and a page still shared with a child after fork lack "exclusively". A page whose child has gone, or whose mapping forbids writing,
-//!   looks good and is not: the page map knows no write permission.
-//! - memory that a write will send: present and not of a file.
+//!   and a page still shared with a child after fork lack "exclusively". A page whose mapping forbids writing looks good and is not: the
+//!   page map knows no permissions. A page whose child has gone looks good and costs one small fault, without a copy.
+//! - memory that a write will send: present, not of a file, and mapped exclusively here or the zero page. To pin a page that is shared
+//!   with a child after fork, the kernel first copies it (`gup_must_unshare` in mm/gup.c, Linux 5.19), and no fault-in for reading spares it
+//!   that: it counts as not for direct requests, as the copy into a bounce buffer costs less. PAGEMAP_SCAN (Linux 6.7) tells such a page
+//!   from the zero page; an older kernel can't, and both are then not for direct requests.
 //! - "of a file" is also said of shared memory. PROCMAP_QUERY (Linux 6.11) tells the two apart: memfd, shared anonymous memory, SysV shared
 //!   memory, /dev/shm and hugetlb have no writeback that could fight the pin, and count as ordinary memory. An older kernel can't tell,
 //!   and they are then never handed to a direct request.
@@ -18,6 +21,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
@@ -42,7 +46,8 @@ pub(crate) enum Stop {
     End,
     /// A page that is not there, or can't be written as it is: faulting it in may help.
     Absent,
-    /// Memory that must never be handed to a direct request, whatever is faulted in: a file mapping, memfd_secret.
+    /// Memory that should not be handed to a direct request, whatever is faulted in: a file mapping, memfd_secret, and for
+    /// [`Access::Send`] a page that is shared with a child of fork.
     NotDirect {
         /// How many bytes from the stop on are known to be of this kind, within the range looked at. At least 1.
         bytes: usize,
@@ -86,11 +91,13 @@ enum Backing {
     Unknown,
 }
 
-/// What one page is good for.
+/// What some pages are good for.
 enum Verdict {
-    Good,
+    /// So many pages are good, at least one.
+    Good(usize),
     Absent,
-    NotDirect,
+    /// Not for direct requests up to this address at least, which may be beyond the range looked at.
+    NotDirect(usize),
 }
 
 impl Residency {
@@ -114,7 +121,8 @@ impl Residency {
 
     /// Looks at `len` bytes from `addr` on.
     ///
-    /// One system call for each 512 pages that are plainly good; one more for each mapping met that has a page which is not.
+    /// One system call for each 512 pages that are plainly good; one more for each mapping met that has a page which is not, and for each run
+    /// of pages to be sent that are mapped elsewhere too.
     pub(crate) fn look(&mut self, addr: usize, len: usize, access: Access) -> Look {
         if len == 0 {
             return Look { bytes: 0, stop: Stop::End };
@@ -130,18 +138,15 @@ impl Residency {
         while page <= last {
             let want = (last - page + 1).min(ENTRIES);
             let got = self.read_entries(page, want);
-            for index in 0..got {
-                let entry = self.entries[index];
-                if plainly_good(entry, access) {
-                    continue;
-                }
+            let mut index = 0;
+            while let Some(more) = self.entries[index..got].iter().position(|entry| !plainly_good(*entry, access)) {
+                index += more;
                 let at = ((page + index) << shift).max(addr);
                 let bytes = at - addr;
-                match self.judge(entry, at, access, &mut asked) {
-                    Verdict::Good => {}
+                match self.judge(page, index..got, access, &mut asked) {
+                    Verdict::Good(pages) => index = (index + pages).min(got),
                     Verdict::Absent => return Look { bytes, stop: Stop::Absent },
-                    Verdict::NotDirect => {
-                        let reach = self.reach(page, index..got, &asked);
+                    Verdict::NotDirect(reach) => {
                         return Look { bytes, stop: Stop::NotDirect { bytes: reach.min(end).saturating_sub(at).max(1) } };
                     }
                 }
@@ -162,27 +167,57 @@ impl Residency {
         pagemap.read(page, &mut self.entries[..want]).unwrap_or(0).min(want)
     }
 
-    /// The slow half of the judgement: a page that is absent, or says that it belongs to a file.
-    fn judge(&mut self, entry: u64, at: usize, access: Access, asked: &mut Option<Backing>) -> Verdict {
+    /// The slow half of the judgement: of the page at the start of `rest`, which is not plainly good. `rest` is what was read of the entries;
+    /// entry 0 is that of page number `page`.
+    fn judge(&mut self, page: usize, rest: Range<usize>, access: Access, asked: &mut Option<Backing>) -> Verdict {
+        let entry = self.entries[rest.start];
         let present = entry & PRESENT != 0;
         if present && entry & FILE == 0 {
-            // The zero page, a page shared with a child, one that is write-protected: a write fault makes it good.
-            return Verdict::Absent;
+            return match access {
+                // The zero page, a page shared with a child, one that is write-protected: a write fault makes it good.
+                Access::Fill => Verdict::Absent,
+                Access::Send => self.judge_shared(page, rest),
+            };
         }
-        let fill = access == Access::Fill;
+        let at = (page + rest.start).saturating_mul(page_size());
         match self.backing(at, asked) {
             Backing::Memory(mapping) if present => match access {
-                Access::Send => Verdict::Good,
+                Access::Send => Verdict::Good(1),
                 // A shared page is writable wherever the mapping is. A private mapping must first copy it.
-                Access::Fill if mapping.shared && mapping.writable && entry & UFFD_WP == 0 => Verdict::Good,
+                Access::Fill if mapping.shared && mapping.writable && entry & UFFD_WP == 0 => Verdict::Good(1),
                 Access::Fill => Verdict::Absent,
             },
             // The write fault replaces the file's page by an anonymous copy.
-            Backing::File(mapping) if fill && !mapping.shared && mapping.writable => Verdict::Absent,
-            Backing::File(_) => Verdict::NotDirect,
-            _ if present => Verdict::NotDirect,
+            Backing::File(mapping) if access == Access::Fill && !mapping.shared && mapping.writable => Verdict::Absent,
+            // Every page of a shared file mapping is the file's.
+            Backing::File(mapping) if mapping.shared => Verdict::NotDirect(mapping.end),
+            // In a private one, those that were written are not.
+            Backing::File(mapping) => {
+                let run = self.run(page, rest, |entry| entry & PRESENT == 0 || entry & FILE != 0);
+                Verdict::NotDirect(run.min(mapping.end))
+            }
+            _ if present => Verdict::NotDirect(self.run(page, rest, |entry| entry & (PRESENT | FILE) == PRESENT | FILE)),
             _ => Verdict::Absent,
         }
+    }
+
+    /// Pages to be sent that are in memory and mapped elsewhere too: the zero page is good, one shared with a child is not.
+    fn judge_shared(&mut self, page: usize, rest: Range<usize>) -> Verdict {
+        let start = (page + rest.start).saturating_mul(page_size());
+        let end = self.run(page, rest, |entry| entry & (PRESENT | FILE | EXCLUSIVE) == PRESENT);
+        let Some(pagemap) = &self.pagemap else { return Verdict::Absent };
+        self.system_calls += 1;
+        match pagemap.zero_pages(start, end) {
+            Ok(zero) if zero.start <= start && zero.end > start => Verdict::Good((zero.end - start) / page_size()),
+            Ok(zero) => Verdict::NotDirect(zero.start),
+            Err(_) => Verdict::NotDirect(end),
+        }
+    }
+
+    /// The address at which the run of pages that are `like` this ends, among the entries that were read.
+    fn run(&self, page: usize, rest: Range<usize>, like: impl Fn(u64) -> bool) -> usize {
+        let count = self.entries[rest.clone()].iter().take_while(|entry| like(**entry)).count();
+        (page + rest.start + count).saturating_mul(page_size())
     }
 
     /// What is behind `at`: one system call, unless `asked` has the answer. Kept for one look only: mappings change.
@@ -210,23 +245,6 @@ impl Residency {
         backing
     }
 
-    /// The address at which a run of pages that are not for direct requests ends, as far as it is known without another system call.
-    fn reach(&self, page: usize, from: std::ops::Range<usize>, asked: &Option<Backing>) -> usize {
-        let (limit, absent_too) = match asked {
-            // Every page of a shared file mapping is the file's.
-            Some(Backing::File(mapping)) if mapping.shared => return mapping.end,
-            // In a private one, pages that were written are anonymous, and good.
-            Some(Backing::File(mapping)) => (mapping.end, true),
-            _ => (usize::MAX, false),
-        };
-        let run = self.entries[from.clone()].iter().take_while(|entry| match **entry & (PRESENT | FILE) {
-            0 | FILE => absent_too,
-            bits => bits == PRESENT | FILE,
-        });
-        let behind = page + from.start + run.count();
-        behind.saturating_mul(page_size()).min(limit)
-    }
-
     /// A child of fork has the parent's descriptors, which show the parent's pages.
     fn renew_after_fork(&mut self) {
         let generation = address_space::generation();
@@ -242,7 +260,7 @@ impl Residency {
 fn plainly_good(entry: u64, access: Access) -> bool {
     match access {
         Access::Fill => entry & (PRESENT | EXCLUSIVE | FILE | UFFD_WP) == PRESENT | EXCLUSIVE,
-        Access::Send => entry & (PRESENT | FILE) == PRESENT,
+        Access::Send => entry & (PRESENT | EXCLUSIVE | FILE) == PRESENT | EXCLUSIVE,
     }
 }
 
@@ -313,3 +331,7 @@ pub fn resident_prefix(ptr: *const u8, len: usize, access: Access) -> usize {
     // Gone already only while the thread ends.
     LOOKER.try_with(look).ok().flatten().unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "residency_test.rs"]
+mod tests;

@@ -26,6 +26,8 @@ pub trait IoBufExt: IoBuf + Sized {
     /// `Vec` of capacity 100 the slice `10..20` is `0..20`, of one with ten bytes in it `10..20`. [`Slice::range`] tells what it became. A
     /// range that ends before it starts is empty.
     ///
+    /// `Bytes` has a `slice` of its own, which comes first, makes another `Bytes`, and panics on a bad range.
+    ///
     /// ```
     /// use nofault::{IoBuf, IoBufExt};
     /// let middle = vec![1, 2, 3, 4, 5].slice(1..3);

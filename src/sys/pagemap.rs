@@ -7,6 +7,8 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 /// The page is in memory and mapped here.
@@ -23,6 +25,39 @@ pub(crate) const SWAPPED: u64 = 1 << 62;
 /// A guard page (MADV_GUARD_INSTALL).
 #[cfg(test)]
 pub(crate) const GUARD: u64 = 1 << 58;
+
+/// `struct pm_scan_arg` of include/uapi/linux/fs.h.
+#[repr(C)]
+#[derive(Default)]
+struct Scan {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+
+/// `struct page_region`.
+#[repr(C)]
+#[derive(Default)]
+struct Region {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+const _: () = assert!(size_of::<Scan>() == 96 && size_of::<Region>() == 24);
+
+/// `_IOWR('f', 16, struct pm_scan_arg)` and its category "the zero page".
+const PAGEMAP_SCAN: libc::Ioctl = libc::_IOWR::<Scan>(b'f' as u32, 16);
+const PAGE_IS_PFNZERO: u64 = 1 << 5;
 
 /// An open /proc/self/pagemap.
 #[derive(Debug)]
@@ -45,5 +80,27 @@ impl Pagemap {
         // SAFETY: a u64 may hold any eight bytes; the slice covers exactly the memory of `entries`, which is borrowed for as long.
         let bytes = unsafe { std::slice::from_raw_parts_mut(entries.as_mut_ptr().cast::<u8>(), size_of_val(entries)) };
         Ok(self.file.read_at(bytes, offset)? / 8)
+    }
+    /// The first run of zero pages (small or huge) in `start..end`, both page aligned; an empty one at `end` if there is none. PAGEMAP_SCAN,
+    /// Linux 6.7: ENOTTY before. One system call.
+    pub(crate) fn zero_pages(&self, start: usize, end: usize) -> io::Result<Range<usize>> {
+        let mut region = Region::default();
+        let mut scan = Scan {
+            size: size_of::<Scan>() as u64,
+            start: start as u64,
+            end: end as u64,
+            vec: (&raw mut region).expose_provenance() as u64,
+            vec_len: 1,
+            category_mask: PAGE_IS_PFNZERO,
+            return_mask: PAGE_IS_PFNZERO,
+            ..Scan::default()
+        };
+        // SAFETY: the kernel reads and writes `scan` and at most `vec_len` regions at `vec`; both live on this stack frame.
+        let found = unsafe { libc::ioctl(self.file.as_raw_fd(), PAGEMAP_SCAN, &raw mut scan) };
+        match found {
+            ..0 => Err(io::Error::last_os_error()),
+            0 => Ok(end..end),
+            _ => Ok(region.start as usize..region.end as usize),
+        }
     }
 }

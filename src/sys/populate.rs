@@ -11,8 +11,21 @@ use super::Errno;
 /// mapping or without memory; EHWPOISON; EINTR on a fatal signal. Blocks for as long as the faults take: for ever, if a userfaultfd
 /// handler never answers.
 pub(crate) fn populate(start: usize, bytes: usize, write: bool) -> Result<(), Errno> {
+    #[cfg(test)]
+    CALLS.set(CALLS.get() + 1);
     let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
     // SAFETY: the two advices change no contents and unmap nothing, whatever the range: the kernel checks it.
     let result = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), bytes, advice) };
     if result == 0 { Ok(()) } else { Err(super::errno()) }
+}
+
+#[cfg(test)]
+thread_local! {
+    static CALLS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many times this thread has called [`populate`].
+#[cfg(test)]
+pub(crate) fn calls() -> u64 {
+    CALLS.get()
 }
