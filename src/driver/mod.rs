@@ -116,7 +116,8 @@ impl Unpinned {
     }
 
     fn take(&self) -> Vec<(Pinning, Box<dyn Send + Sync>)> {
-        if !self.0.some.swap(false, Ordering::AcqRel) {
+        // Asked on every turn: a load, and a write only where there is something.
+        if !self.0.some.load(Ordering::Relaxed) || !self.0.some.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *self.0.list.lock().unwrap_or_else(PoisonError::into_inner))
@@ -415,12 +416,9 @@ impl Driver {
             self.answered(index, -libc::ECANCELED);
         } else if slot.deferred.take().is_some() {
             self.bounce_queue.retain(|&queued| queued != index);
-            let action = Event::Completed(Err(libc::ECANCELED));
-            self.slots[index as usize].answer = Answer::Completed;
-            self.drive_deferred(index, action);
-        } else if slot.result.is_none() {
-            // It waits for the fault-in ahead, whose end will find it cancelled.
+            self.drive_deferred(index, Event::Completed(Err(libc::ECANCELED)));
         }
+        // Otherwise it waits for the fault-in ahead, whose end will find it cancelled.
     }
 
     /// Cancels everything that is in flight.
@@ -551,7 +549,12 @@ impl Driver {
             Answer::Completed => Event::Completed(result),
             Answer::FaultedIn => Event::FaultedIn(result.map(drop)),
             Answer::Copied => Event::Copied(result),
+            Answer::Prepared if result == Err(libc::ECANCELED) => {
+                slot.deferred = None;
+                return self.drive_deferred(index, Event::Completed(result));
+            }
             Answer::Prepared => {
+                // If it failed the pages will be faulted in by the submission, which is slower and nothing else.
                 if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce) {
                     bounce.set_prepared(place);
                 }

@@ -281,5 +281,5 @@ impl Drop for FileShared {
 
 fn in_memory(fd: BorrowedFd<'_>) -> bool {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    matches!(sys::stat::filesystem(fd), Ok(magic) if [libc::TMPFS_MAGIC as i64, RAMFS_MAGIC, libc::HUGETLBFS_MAGIC as i64].contains(&magic))
+    matches!(sys::stat::filesystem(fd), Ok(magic) if [libc::TMPFS_MAGIC, RAMFS_MAGIC, libc::HUGETLBFS_MAGIC].contains(&magic))
 }

@@ -325,14 +325,17 @@ impl Transfer {
             return self.send_rest_buffered();
         }
         match (self.route(), self.trust) {
-            (Route::Bounce, _) => self.start_bounce(rest),
+            (Route::Bounce, Trust::Full) => self.start_bounce(rest),
             (Route::Main(len), Trust::Full) => self.send_resident(len, len, Stop::End),
             (Route::PageCache(len), Trust::Full) => self.send_buffered(len, false, self.offload),
-            (Route::Main(len) | Route::PageCache(len), Trust::Look | Trust::Offload) => {
-                self.stage = Stage::Looking;
-                Action::Look { len: len.min(self.cap) }
-            }
+            (Route::Main(len) | Route::PageCache(len), Trust::Look | Trust::Offload) => self.look(len.min(self.cap)),
+            (Route::Bounce, Trust::Look | Trust::Offload) => self.look(rest.min(self.geometry.bounce.max(1))),
         }
+    }
+
+    fn look(&mut self, len: usize) -> Action {
+        self.stage = Stage::Looking;
+        Action::Look { len }
     }
 
     /// What the bytes from here on are fit for, by the file's alignment alone.
@@ -383,14 +386,15 @@ impl Transfer {
             self.stage = Stage::Submitted { len: good };
             return Action::Submit { offset: self.position(), len: good, offload };
         }
-        if aligned == 0 {
-            // Up to where a direct request could start again is not worth finding: what is misaligned tends to stay so.
-            return self.start_bounce(len);
+        // Misaligned: what is there is copied, and what is not is faulted in first, so that no copy holds a bounce buffer while it faults.
+        if aligned == 0 && bytes >= block {
+            return self.start_bounce(bytes & !(block - 1));
         }
         match stop {
             // A whole block at least, or the bounce would be as ragged as what it replaces.
             Stop::NotDirect { bytes: run } => self.start_bounce(bytes.saturating_add(run).max(block)),
-            Stop::Absent | Stop::End => self.fault_in(),
+            Stop::Absent if self.iter.current().len > bytes => self.fault_in(),
+            Stop::Absent | Stop::End => self.start_bounce(len),
         }
     }
 
@@ -402,8 +406,22 @@ impl Transfer {
         }
         match self.route() {
             Route::Main(len) => self.send_resident(bytes.min(len), len, stop),
-            Route::PageCache(len) => self.send_buffered(len, false, self.offload || bytes < len),
-            Route::Bounce => self.start_bounce(self.rest()),
+            Route::PageCache(len) if bytes >= len => self.send_buffered(len, false, self.offload),
+            Route::PageCache(len) => {
+                // Whole pages of what is there, or else the missing page first: a write that faults would hold the file's lock meanwhile.
+                let (position, page) = (self.position(), self.geometry.page.max(self.geometry.block) as u64);
+                let end = (position + bytes as u64) / page * page;
+                match stop {
+                    _ if end > position => self.send_buffered((end - position) as usize, false, self.offload),
+                    Stop::Absent if self.iter.current().len > bytes => self.fault_in(),
+                    _ => self.send_buffered(len, false, true),
+                }
+            }
+            Route::Bounce => match stop {
+                _ if bytes > 0 => self.start_bounce(bytes),
+                Stop::NotDirect { bytes: run } => self.start_bounce(run),
+                Stop::Absent | Stop::End => self.fault_in(),
+            },
         }
     }
 

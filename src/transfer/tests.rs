@@ -99,7 +99,7 @@ impl Walk {
                 assert_eq!(offset, at);
                 if direct && self.direction == Some(Direction::Write) && len < rest {
                     let end = offset + len as u64;
-                    assert!(end % page as u64 == 0 || block > page, "one page is not written by both paths");
+                    assert!(end.is_multiple_of(page as u64) || block > page, "one page is not written by both paths");
                 }
             }
             Action::Finish(Ok(count)) => assert_eq!(count, moved, "the result is what was moved"),

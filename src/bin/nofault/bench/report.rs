@@ -1,0 +1,165 @@
+//! The figures of a whole run, as `--json` prints them and as the table takes them. Units stand last in the names.
+
+use serde::Serialize;
+
+use super::meter::{Round, median};
+use super::runner::Column;
+use super::workload::{Access, Buffers, Order, Row};
+use crate::engine::{FileFacts, RingFacts};
+
+/// Everything that a run found out.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) version: &'static str,
+    pub(crate) kernel: String,
+    pub(crate) dir: String,
+    pub(crate) filesystem: String,
+    pub(crate) file_bytes: u64,
+    pub(crate) file: FileFacts,
+    pub(crate) engine: RingFacts,
+    pub(crate) rounds: u32,
+    pub(crate) seconds_per_cell: f64,
+    pub(crate) rows: Vec<RowReport>,
+    /// What has to be known to read the figures.
+    pub(crate) notes: Vec<String>,
+    /// The run was ended by a signal; what is missing was not measured.
+    pub(crate) interrupted: bool,
+}
+
+/// One row.
+#[derive(Serialize)]
+pub(crate) struct RowReport {
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
+    pub(crate) access: &'static str,
+    pub(crate) order: &'static str,
+    pub(crate) buffers: &'static str,
+    pub(crate) request_bytes: usize,
+    pub(crate) depth: usize,
+    pub(crate) columns: Vec<Cell>,
+}
+
+/// One row in one column: figures, or why there are none, or neither where the run ended before.
+#[derive(Serialize)]
+pub(crate) struct Cell {
+    pub(crate) column: &'static str,
+    pub(crate) figures: Option<Figures>,
+    pub(crate) unavailable: Option<String>,
+}
+
+/// Medians over the rounds of a cell.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) rounds: usize,
+    /// Over all rounds.
+    pub(crate) requests: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) bytes_per_second: f64,
+    pub(crate) latency_us_p50: f64,
+    pub(crate) latency_us_p99: f64,
+    pub(crate) latency_us_p999: f64,
+    /// The longest submission of a round, None where no round timed it.
+    pub(crate) submit_us_longest: Option<f64>,
+    pub(crate) cpu_us_per_request: f64,
+    /// Requests a second over those of the buffered column.
+    pub(crate) ratio_to_buffered: Option<f64>,
+}
+
+impl Figures {
+    /// From the rounds of both passes; None without a joined one.
+    pub(crate) fn of(joined: &[Round], split: &[Round]) -> Option<Figures> {
+        let all = |figure: fn(&Round) -> f64| median(joined.iter().map(figure));
+        Some(Figures {
+            rounds: joined.len(),
+            requests: joined.iter().chain(split).map(|r| r.requests).sum(),
+            requests_per_second: all(|r| r.requests as f64 / r.elapsed.as_secs_f64().max(1e-9))?,
+            bytes_per_second: all(|r| r.bytes as f64 / r.elapsed.as_secs_f64().max(1e-9))?,
+            latency_us_p50: all(|r| r.p50.as_secs_f64() * 1e6)?,
+            latency_us_p99: all(|r| r.p99.as_secs_f64() * 1e6)?,
+            latency_us_p999: all(|r| r.p999.as_secs_f64() * 1e6)?,
+            // Zero is no time: a back end without submissions (threads) has none to show.
+            submit_us_longest: median(split.iter().map(|r| r.submit_longest.as_secs_f64() * 1e6)).filter(|&us| us > 0.0),
+            cpu_us_per_request: all(|r| r.cpu.as_secs_f64() * 1e6 / r.requests.max(1) as f64)?,
+            ratio_to_buffered: None,
+        })
+    }
+}
+
+impl RowReport {
+    /// The row without figures yet.
+    pub(crate) fn new(row: &Row) -> RowReport {
+        RowReport {
+            name: row.name,
+            title: row.title(),
+            access: if row.access == Access::Read { "read" } else { "write" },
+            order: if row.order == Order::Random { "random" } else { "sequential" },
+            buffers: if row.buffers == Buffers::Warm { "warm" } else { "cold" },
+            request_bytes: row.request,
+            depth: row.depth,
+            columns: Vec::new(),
+        }
+    }
+
+    /// Sets the ratios, once all columns are there.
+    pub(crate) fn compare(&mut self) {
+        let buffered = self.columns.iter().find(|c| c.column == Column::Buffered.title()).and_then(|c| c.figures);
+        let Some(buffered) = buffered.filter(|f| f.requests_per_second > 0.0) else { return };
+        for figures in self.columns.iter_mut().filter_map(|c| c.figures.as_mut()) {
+            figures.ratio_to_buffered = Some(figures.requests_per_second / buffered.requests_per_second);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn round(requests: u64, ms: u64, longest_us: u64) -> Round {
+        let elapsed = Duration::from_millis(ms);
+        Round {
+            requests,
+            bytes: requests * 4096,
+            elapsed,
+            cpu: elapsed / 2,
+            submit_longest: Duration::from_micros(longest_us),
+            ..Round::default()
+        }
+    }
+
+    #[test]
+    fn one_bad_round_of_three_does_not_move_a_figure() {
+        let joined = [round(1000, 10, 0), round(1000, 5000, 0), round(1000, 10, 0)];
+        let split = [round(10, 1, 7), round(10, 1, 9000), round(10, 1, 6)];
+        let figures = Figures::of(&joined, &split).expect("three rounds");
+        assert_eq!(figures.requests_per_second.round(), 100_000.0);
+        assert_eq!(figures.submit_us_longest.map(f64::round), Some(7.0));
+        assert_eq!(figures.cpu_us_per_request.round(), 5.0);
+        assert_eq!(figures.requests, 3030);
+    }
+
+    #[test]
+    fn without_a_round_there_are_no_figures() {
+        assert!(Figures::of(&[], &[round(1, 1, 1)]).is_none());
+        let only_joined = Figures::of(&[round(1, 1, 1)], &[]).expect("one round");
+        assert!(only_joined.submit_us_longest.is_none());
+    }
+
+    #[test]
+    fn ratios_are_against_the_buffered_column_and_absent_without_it() {
+        let row = super::super::workload::rows(1 << 20)[0];
+        let cell = |column: Column, requests| Cell {
+            column: column.title(),
+            figures: Figures::of(&[round(requests, 10, 0)], &[]),
+            unavailable: None,
+        };
+        let mut report = RowReport::new(&row);
+        report.columns = vec![cell(Column::Nofault, 300), cell(Column::Buffered, 100)];
+        report.compare();
+        assert_eq!(report.columns[0].figures.and_then(|f| f.ratio_to_buffered).map(f64::round), Some(3.0));
+        report.columns.pop();
+        report.columns[0].figures = Figures::of(&[round(300, 10, 0)], &[]);
+        report.compare();
+        assert_eq!(report.columns[0].figures.and_then(|f| f.ratio_to_buffered), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! A report as text of at most 100 columns. Pure: gets everything it shows, and whether it may colour it.
+
+use std::fmt::Write;
+
+use super::report::{Cell, Figures, Report};
+use crate::text::wrap;
+use crate::units;
+
+/// The widest line.
+pub(crate) const WIDTH: usize = 100;
+
+/// How the text is adorned.
+#[derive(Clone, Copy)]
+pub(crate) struct Paint(pub(crate) bool);
+
+impl Paint {
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    /// A ratio, green or red from a twentieth away from 1.
+    fn ratio(self, text: &str, ratio: f64) -> String {
+        match ratio {
+            r if r >= 1.05 => self.wrap("32", text),
+            r if r <= 0.95 => self.wrap("31", text),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// The whole table with its head and its notes.
+pub(crate) fn render(report: &Report, paint: Paint) -> String {
+    let mut out = head(report, paint);
+    for row in &report.rows {
+        let _ = writeln!(out, "\n{}", paint.bold(&row.title));
+        for cell in &row.columns {
+            out.push_str(&line(cell, paint));
+            out.push('\n');
+        }
+    }
+    out.push('\n');
+    for note in &report.notes {
+        for (i, line) in wrap(note, WIDTH - 2).iter().enumerate() {
+            let _ = writeln!(out, "{}", paint.dim(&format!("{} {line}", if i == 0 { '·' } else { ' ' })));
+        }
+    }
+    if report.interrupted {
+        let _ = writeln!(out, "{}", paint.bold("Interrupted: these are the figures measured until then."));
+    }
+    out
+}
+
+fn head(report: &Report, paint: Paint) -> String {
+    let mut out = String::new();
+    let flags = if report.engine.flags.is_empty() { String::new() } else { format!(" ({})", report.engine.flags.join(" ")) };
+    let because = report.engine.reason.as_ref().map(|r| format!(", because {r}")).unwrap_or_default();
+    let facts = format!(
+        "nofault {} on Linux {}: {} file in {} ({}), {}, back end {}{flags}{because}",
+        report.version,
+        report.kernel,
+        units::size(report.file_bytes),
+        report.dir,
+        report.filesystem,
+        report.file.path,
+        report.engine.backend
+    );
+    for line in wrap(&facts, WIDTH) {
+        let _ = writeln!(out, "{line}");
+    }
+    let names = ["requests", "throughput", "p50", "p99", "p99.9", "longest", "CPU per", "against"];
+    let under = ["/s", "", "latency", "latency", "latency", "submit", "request", "buffered"];
+    let _ = writeln!(out, "\n{}", paint.bold(&columns("", names)));
+    let _ = writeln!(out, "{}", paint.bold(&columns("", under)));
+    out
+}
+
+fn columns(name: &str, cells: [&str; 8]) -> String {
+    let [rate, bytes, p50, p99, p999, longest, cpu, ratio] = cells;
+    format!("  {name:<14}{rate:>9}{bytes:>12}{p50:>10}{p99:>10}{p999:>10}{longest:>10}{cpu:>10}{ratio:>10}")
+}
+
+fn line(cell: &Cell, paint: Paint) -> String {
+    match (&cell.figures, &cell.unavailable) {
+        (Some(figures), _) => figures_line(cell.column, figures, paint),
+        (None, Some(reason)) => cut(&format!("  {:<15}not available: {reason}", cell.column)),
+        (None, None) => format!("  {:<15}not measured", cell.column),
+    }
+}
+
+fn figures_line(name: &str, f: &Figures, paint: Paint) -> String {
+    let ratio = f.ratio_to_buffered.map(|r| if r >= 99.95 { format!("{r:.0}x") } else { format!("{r:.2}x") }).unwrap_or_else(|| "-".into());
+    let text = columns(
+        name,
+        [
+            &units::rate(f.requests_per_second),
+            &units::byte_rate(f.bytes_per_second),
+            &units::time_us(f.latency_us_p50),
+            &units::time_us(f.latency_us_p99),
+            &units::time_us(f.latency_us_p999),
+            &f.submit_us_longest.map_or_else(|| "-".into(), units::time_us),
+            &units::time_us(f.cpu_us_per_request),
+            &ratio,
+        ],
+    );
+    match (text.strip_suffix(&ratio), f.ratio_to_buffered) {
+        (Some(before), Some(value)) if name != "buffered" => format!("{before}{}", paint.ratio(&ratio, value)),
+        _ => text,
+    }
+}
+
+/// The text in one line of the table's width; the notes have what is cut off.
+fn cut(text: &str) -> String {
+    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::RowReport;
+    use super::super::runner::Column;
+    use super::super::workload;
+    use super::*;
+    use crate::engine::{Alignment, FileFacts, RingFacts};
+
+    fn report(scale: f64) -> Report {
+        let figures = Figures {
+            rounds: 5,
+            requests: 12,
+            requests_per_second: 45_123.0 * scale,
+            bytes_per_second: 184e6 * scale,
+            latency_us_p50: 999.4 * scale,
+            latency_us_p99: 99_949.0 * scale,
+            latency_us_p999: 999_499.0 * scale,
+            submit_us_longest: Some(12.3 * scale),
+            cpu_us_per_request: 3.21 * scale,
+            ratio_to_buffered: Some(12.34 * scale),
+        };
+        let rows = workload::rows(64 << 20)
+            .iter()
+            .map(|row| {
+                let mut report = RowReport::new(row);
+                report.columns = vec![
+                    Cell { column: Column::Nofault.title(), figures: Some(figures), unavailable: None },
+                    Cell { column: Column::Bare.title(), figures: None, unavailable: Some("EPERM: ".to_owned() + &"why ".repeat(50)) },
+                    Cell { column: Column::Buffered.title(), figures: None, unavailable: None },
+                ];
+                report
+            })
+            .collect();
+        Report {
+            version: "0.1.0",
+            kernel: "6.18.44-with-a-long-name".into(),
+            dir: "/a/rather/long/directory/name/that/goes/on".into(),
+            filesystem: "ext4".into(),
+            file_bytes: 256 << 20,
+            file: FileFacts {
+                path: "direct".into(),
+                direct: true,
+                alignment_bytes: Alignment { memory: 4, offset: 512, read_offset: 512 },
+                alignment_source: Some("statx".into()),
+            },
+            engine: RingFacts {
+                backend: "uring".into(),
+                reason: Some("of this".into()),
+                flags: vec!["SINGLE_ISSUER".into(), "DEFER_TASKRUN".into()],
+            },
+            rounds: 5,
+            seconds_per_cell: 1.0,
+            rows,
+            notes: vec!["word ".repeat(60)],
+            interrupted: true,
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_hundred_columns_whatever_the_figures() {
+        for scale in [0.0, 0.001, 1.0, 100.0, 1000.0] {
+            for line in render(&report(scale), Paint(false)).lines() {
+                assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+            }
+        }
+    }
+
+    #[test]
+    fn columns_stand_apart_whatever_the_figures() {
+        for scale in [0.001, 1.0, 100.0] {
+            let report = report(scale);
+            let Some(figures) = &report.rows[0].columns[0].figures else { panic!("figures") };
+            let line = figures_line("bare io_uring", figures, Paint(false));
+            // Name of two words, rate, ratio, and six figures with their unit.
+            assert_eq!(line.split_whitespace().count(), 2 + 1 + 1 + 6 * 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn escape_codes_come_only_where_they_are_asked_for() {
+        let report = report(1.0);
+        let (plain, painted) = (render(&report, Paint(false)), render(&report, Paint(true)));
+        assert!(!plain.contains('\x1b'));
+        assert!(painted.contains('\x1b'));
+        let mut stripped = painted;
+        for code in ["1", "2", "31", "32", "0"] {
+            stripped = stripped.replace(&format!("\x1b[{code}m"), "");
+        }
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn what_is_missing_says_so() {
+        let text = render(&report(1.0), Paint(false));
+        assert!(text.contains("not available: EPERM"));
+        assert!(text.contains("not measured"));
+        assert!(text.contains("Interrupted"));
+    }
+}
