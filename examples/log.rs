@@ -109,9 +109,12 @@ impl Log {
 
     /// Reads the whole log back and counts its records.
     fn count(&self) -> io::Result<u64> {
-        let all = Vec::with_capacity(self.file.len()? as usize);
+        let bytes = self.file.len()? as usize;
+        // A read fills a Vec's capacity, which may be more than was asked for: the slice says how much is wanted.
+        let all = Vec::with_capacity(bytes).slice(..bytes);
         let (result, all) = self.engine.block_on(self.file.read_exact_at(all, 0));
         result?;
+        let all = all.into_inner();
         let (mut rest, mut records) = (&all[..], 0);
         while let Some((length, after)) = rest.split_first_chunk::<LENGTH>() {
             let at = all.len() - rest.len();
