@@ -65,8 +65,8 @@ impl File {
     }
 
     pub(super) fn new(engine: &Engine, file: std::fs::File, direct: bool) -> io::Result<File> {
-        let retired = engine.inner.with(|driver| driver.retired());
-        let shared = Rc::new(FileShared::new(file, direct, retired)?);
+        let (base, retired) = engine.inner.with(|driver| (driver.geometry(), driver.retired()));
+        let shared = Rc::new(FileShared::new(file, direct, base, retired)?);
         engine.inner.with(|driver| driver.adopt(&shared));
         Ok(File { engine: engine.clone(), shared })
     }
