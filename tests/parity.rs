@@ -12,6 +12,8 @@ mod common;
 mod case;
 #[path = "parity/ground.rs"]
 mod ground;
+#[path = "parity/known.rs"]
+mod known;
 #[path = "parity/watch.rs"]
 mod watch;
 
@@ -47,6 +49,12 @@ fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Op
 
     let watch = watch::Watch::start(name);
     let ground = RefCell::new(Ground::new(backend, folder.path()));
+    for case in known::cases() {
+        let _watched = watch.during(&case);
+        if let Err(difference) = ground.borrow_mut().run(&case) {
+            panic!("{name}: {difference}\nin a case that failed before: {case:#?}");
+        }
+    }
     let result = runner.run(&case::cases(), |case| {
         let _watched = watch.during(&case);
         ground.borrow_mut().run(&case).map_err(|difference| TestCaseError::fail(difference.to_string()))

@@ -587,7 +587,7 @@ impl Transfer {
         match result {
             Ok(count) if count <= skip => self.finish(Ok(self.done_before)),
             Ok(count) => {
-                let end = count < len && count % self.geometry.block != 0;
+                let end = count < len && count % self.geometry.block != 0 && count - skip <= want;
                 let len = (count.min(len) - skip).min(want);
                 self.stage = Stage::CopyingOut { len, end };
                 Action::CopyOut { skip, len }

@@ -1,0 +1,30 @@
+//! Cases that failed once, with the reason: they run before any that are drawn.
+
+use super::case::{Cache, Call, Case, Place, Way};
+use crate::common::zoo::{Kind, Piece};
+use nofault::Policy;
+
+fn piece(kind: Kind, skew: usize, len: usize, odd_page: usize, odd_pages: usize) -> Piece {
+    Piece { kind, skew, len, odd_page, odd_pages }
+}
+
+fn read(shape: usize, place: u64, call: Call, pieces: Vec<Piece>) -> Case {
+    Case { shape, cache: Cache::AsItIs, way: Way::Read, call, place: Place::At(place), pieces, seed: 1 }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let raw = Call::Raw(Policy::Look);
+    let vectored = Call::RawVectored(Policy::Look);
+    vec![
+        // An address range that ends outside user space is refused before anything else, at the end of the file, too.
+        read(0, 0, raw, vec![piece(Kind::Vast, 0, 0, 5, 1)]),
+        read(0, 0, raw, vec![piece(Kind::Vast, 0, 0, 6, 1)]),
+        // And whatever stands before it is not moved.
+        read(0, 0, vectored, vec![piece(Kind::Warm, 0, 1, 0, 1), piece(Kind::Kernel, 0, 0, 0, 1)]),
+        read(5, 0, vectored, vec![piece(Kind::ReadOnlyPart, 0, 4608, 61, 1), piece(Kind::Kernel, 0, 0, 0, 1)]),
+        // Bytes up to the middle of the file's last block are wanted first, because the memory behind is cold; the block is fetched
+        // whole and ends the file, which is not the end of what was asked for.
+        read(10, 133_121, vectored, vec![piece(Kind::Warm, 0, 16_384, 0, 1), piece(Kind::Fresh, 0, 1, 0, 1)]),
+        read(4, 4096 + 7, vectored, vec![piece(Kind::Warm, 0, 300, 0, 1), piece(Kind::Fresh, 0, 5000, 0, 1)]),
+    ]
+}
