@@ -10,10 +10,7 @@ use std::rc::Rc;
 use super::align::{self, Alignment, AlignmentSource};
 use crate::driver::op::FileRef;
 use crate::sys::{self, Errno};
-use crate::transfer::{Direction, Geometry};
-
-/// The most one read(2) or write(2) moves (MAX_RW_COUNT), with pages of 4 KiB.
-const MAX_RW_COUNT: usize = 0x7fff_f000;
+use crate::transfer::{Direction, Geometry, MAX_RW_COUNT};
 
 /// The way the bytes of a file go.
 #[derive(Clone, Debug, PartialEq, Eq)]

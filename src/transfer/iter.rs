@@ -23,7 +23,19 @@ pub(crate) enum Segments {
     Many(Box<[Segment]>),
 }
 
+/// The most one read(2) or write(2) moves (MAX_RW_COUNT), with pages of 4 KiB.
+pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
+
 impl Segments {
+    /// The segments of preadv(2). A vector of one is cut to what one call moves before anything else is asked (`__import_iovec_ubuf`).
+    pub(crate) fn vector(segments: impl Iterator<Item = Segment>) -> Segments {
+        let all: Box<[Segment]> = segments.collect();
+        match all[..] {
+            [one] if isize::try_from(one.len).is_ok() => Segments::One(Segment { len: one.len.min(MAX_RW_COUNT), ..one }),
+            _ => Segments::Many(all),
+        }
+    }
+
     fn as_slice(&self) -> &[Segment] {
         match self {
             Segments::One(segment) => std::slice::from_ref(segment),
