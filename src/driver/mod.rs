@@ -47,7 +47,7 @@ use crate::file::{FileShared, Retired};
 use crate::memory::residency::{Residency, Stop};
 use crate::memory::{Access, Pinned};
 use crate::sys::{self, Errno};
-use crate::transfer::{Action, Direction, Event, Geometry, Transfer, Trust};
+use crate::transfer::{Action, Direction, Event, Geometry, Segments, Transfer, Trust};
 
 /// Sizes in bytes and counts that hold for every request. See [`Geometry`].
 fn base_geometry(bounce: usize) -> Geometry {
@@ -236,6 +236,11 @@ impl Driver {
         self.backend.wake_fd()
     }
 
+    /// The sizes that hold for every file.
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.base
+    }
+
     pub(crate) fn retired(&self) -> Retired {
         self.retired.clone()
     }
@@ -320,22 +325,17 @@ impl Driver {
         slot.started_ns = started_ns;
         match request.kind {
             Kind::Transfer { direction, segments, offset, trust, pinned } => {
-                let admitted = match segments.total() {
-                    _ if segments.count() > MAX_PIECES => Err(libc::EINVAL),
-                    None => Err(libc::EINVAL),
-                    Some(total) => request.file.admit(direction, offset, total, segments.count() != 1),
-                };
-                let total = match admitted {
+                let total = match admit(&request.file, direction, &segments, offset) {
                     Ok(total) => total,
-                    Err(errno) => {
+                    Err(result) => {
                         slot.work = Work::Simple;
-                        self.end(index, Err(errno));
+                        self.end(index, result);
                         return Ok(Key(index));
                     }
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
-                let geometry = request.file.geometry(direction, self.base);
+                let geometry = request.file.geometry(direction);
                 slot.pinned = pinned;
                 slot.work = Work::Transfer(Transfer::new(direction, trust, geometry, segments, offset, total));
                 slot.file = Some(request.file);
@@ -873,7 +873,10 @@ impl Driver {
             self.graves.push(buffer);
             self.release(index);
         } else if let Some(waker) = slot.waker.take() {
-            self.woken.push(waker);
+            // Many requests of one task end in one turn: it is woken once.
+            if !self.woken.last().is_some_and(|last| last.will_wake(&waker)) {
+                self.woken.push(waker);
+            }
         }
     }
 
@@ -888,6 +891,31 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether a read or write may be tried at all, and how much of it one call would move; or else its result.
+///
+/// What the kernel refuses before it looks at memory is refused here, in its order. Where an address is none of a process's at all
+/// (`access_ok`), or a device has something to say about nothing, the kernel itself is asked: such a call moves nothing.
+fn admit(file: &FileShared, direction: Direction, segments: &Segments, offset: u64) -> Result<usize, Result<usize, Errno>> {
+    if segments.count() > MAX_PIECES {
+        return Err(Err(libc::EINVAL));
+    }
+    let total = segments.total();
+    if segments.are_user_addresses() && (total != Some(0) || file.is_ordinary()) {
+        let total = total.ok_or(Err(libc::EINVAL))?;
+        return file.admit(direction, offset, total, segments.count() != 1).map_err(Err);
+    }
+    let iovecs: Vec<libc::iovec> = segments.to_iovecs();
+    let memory = match segments {
+        Segments::One(one) => Memory::One { addr: one.addr, len: one.len, fixed: None },
+        Segments::Many(_) => Memory::Many { iov: iovecs.as_ptr(), count: iovecs.len() as u32 },
+    };
+    let write = direction == Direction::Write;
+    Err(match threads::carry_out(Op::Rw { write, file: file.buffered(), memory, offset, offload: false }) {
+        errno @ ..0 => Err(-errno),
+        count => Ok(count as usize),
+    })
 }
 
 /// What a refused io_uring means, and what to do.

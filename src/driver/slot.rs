@@ -55,7 +55,6 @@ pub(super) enum Answer {
 }
 
 /// What is done for the request.
-#[expect(clippy::large_enum_variant, reason = "the table is allocated once; boxing would cost an allocation per request")]
 pub(super) enum Work {
     Free,
     Transfer(Transfer),

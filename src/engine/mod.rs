@@ -121,24 +121,27 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// Runs `f` on the driver, then wakes and drops what that has made ready.
+    #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Driver) -> R) -> R {
-        let mut woken = self.spare.take();
-        let mut graves = Vec::new();
-        let result = {
-            let mut driver = self.driver.borrow_mut();
-            // The only place that takes it out is drop, when nobody else is left to call.
-            let Some(driver) = driver.as_mut() else { unreachable!("the driver is gone before its last handle") };
-            let result = f(driver);
-            std::mem::swap(&mut driver.woken, &mut woken);
-            if !driver.graves.is_empty() {
-                graves = std::mem::take(&mut driver.graves);
-            }
-            result
-        };
+        let mut driver = self.driver.borrow_mut();
+        // The only place that takes it out is drop, when nobody else is left to call.
+        let Some(inside) = driver.as_mut() else { unreachable!("the driver is gone before its last handle") };
+        let result = f(inside);
+        if !inside.woken.is_empty() || !inside.graves.is_empty() {
+            let mut woken = self.spare.take();
+            std::mem::swap(&mut inside.woken, &mut woken);
+            let graves = std::mem::take(&mut inside.graves);
+            drop(driver);
+            self.settle(woken, graves);
+        }
+        result
+    }
+
+    /// Runs the foreign code that waking and dropping is.
+    fn settle(&self, mut woken: Vec<Waker>, graves: Vec<Box<dyn Any>>) {
         woken.drain(..).for_each(Waker::wake);
         self.spare.set(woken);
-        drop::<Vec<Box<dyn Any>>>(graves);
-        result
+        drop(graves);
     }
 
     /// Like `with`, for use in drop, where the driver may be borrowed further up the stack.

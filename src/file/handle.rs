@@ -65,8 +65,8 @@ impl File {
     }
 
     pub(super) fn new(engine: &Engine, file: std::fs::File, direct: bool) -> io::Result<File> {
-        let retired = engine.inner.with(|driver| driver.retired());
-        let shared = Rc::new(FileShared::new(file, direct, retired)?);
+        let (base, retired) = engine.inner.with(|driver| (driver.geometry(), driver.retired()));
+        let shared = Rc::new(FileShared::new(file, direct, base, retired)?);
         engine.inner.with(|driver| driver.adopt(&shared));
         Ok(File { engine: engine.clone(), shared })
     }
@@ -123,7 +123,7 @@ impl File {
     /// Reads into several buffers in order, as preadv(2). At most 1024 of them.
     pub fn readv_at<B: IoBufMut>(&self, mut buffers: Vec<B>, offset: u64) -> IoVec<B> {
         let segment = |buffer: &mut B| Segment { addr: buffer.stable_mut_ptr().expose_provenance(), len: buffer.bytes_total() };
-        let segments = Segments::Many(buffers.iter_mut().map(segment).collect());
+        let segments = Segments::vector(buffers.iter_mut().map(segment));
         let submission = self.transfer(Direction::Read, segments, offset, Trust::Look, None);
         // SAFETY: the segments are the buffers' own memory.
         unsafe { IoVec::read(submission, buffers) }
@@ -132,7 +132,7 @@ impl File {
     /// Writes several buffers in order, as pwritev(2). At most 1024 of them.
     pub fn writev_at<B: IoBuf>(&self, buffers: Vec<B>, offset: u64) -> IoVec<B> {
         let segment = |buffer: &B| Segment { addr: buffer.stable_ptr().expose_provenance(), len: buffer.bytes_init() };
-        let segments = Segments::Many(buffers.iter().map(segment).collect());
+        let segments = Segments::vector(buffers.iter().map(segment));
         let submission = self.transfer(Direction::Write, segments, offset, Trust::Look, None);
         // SAFETY: the segments are the buffers' own memory.
         unsafe { IoVec::write(submission, buffers) }
@@ -199,11 +199,10 @@ impl File {
         }
     }
 
-    fn raw(&self, direction: Direction, pieces: &[(usize, usize)], offset: u64, policy: Policy) -> RawIo {
-        let mut segments = pieces.iter().map(|&(addr, len)| Segment { addr, len });
-        let (segments, pinned) = match (segments.next(), pieces.len()) {
-            (Some(one), 1) => (Segments::One(one), self.engine.inner.with(|driver| driver.find_pinned(one.addr, one.len))),
-            (first, _) => (Segments::Many(first.into_iter().chain(segments).collect()), None),
+    fn raw(&self, direction: Direction, segments: Segments, offset: u64, policy: Policy) -> RawIo {
+        let pinned = match segments {
+            Segments::One(one) => self.engine.inner.with(|driver| driver.find_pinned(one.addr, one.len)),
+            Segments::Many(_) => None,
         };
         RawIo(self.transfer(direction, segments, offset, File::trust(policy), pinned))
     }
@@ -216,7 +215,7 @@ impl File {
     /// Until the future is ready nobody else uses the memory, and it is not given to anybody else; if the future is dropped before, see
     /// [`RawIo`]. Memory that holds a Rust value must be valid for any bytes.
     pub unsafe fn read_raw_at(&self, ptr: *mut u8, len: usize, offset: u64, policy: Policy) -> RawIo {
-        self.raw(Direction::Read, &[(ptr.expose_provenance(), len)], offset, policy)
+        self.raw(Direction::Read, Segments::One(Segment { addr: ptr.expose_provenance(), len }), offset, policy)
     }
 
     /// Writes memory that the caller answers for. See [`File::read_raw_at`].
@@ -226,7 +225,7 @@ impl File {
     /// Until the future is ready nobody writes to the memory, and it is not given to anybody else; if the future is dropped before, see
     /// [`RawIo`].
     pub unsafe fn write_raw_at(&self, ptr: *const u8, len: usize, offset: u64, policy: Policy) -> RawIo {
-        self.raw(Direction::Write, &[(ptr.expose_provenance(), len)], offset, policy)
+        self.raw(Direction::Write, Segments::One(Segment { addr: ptr.expose_provenance(), len }), offset, policy)
     }
 
     /// Reads into several pieces of memory that the caller answers for, as preadv(2). At most 1024 of them.
@@ -235,8 +234,8 @@ impl File {
     ///
     /// As [`File::read_raw_at`], for each piece.
     pub unsafe fn readv_raw_at(&self, pieces: Vec<(*mut u8, usize)>, offset: u64, policy: Policy) -> RawIo {
-        let pieces: Vec<_> = pieces.into_iter().map(|(ptr, len)| (ptr.expose_provenance(), len)).collect();
-        self.raw(Direction::Read, &pieces, offset, policy)
+        let segments = pieces.into_iter().map(|(ptr, len)| Segment { addr: ptr.expose_provenance(), len });
+        self.raw(Direction::Read, Segments::vector(segments), offset, policy)
     }
 
     /// Writes several pieces of memory that the caller answers for, as pwritev(2). At most 1024 of them.
@@ -245,8 +244,8 @@ impl File {
     ///
     /// As [`File::write_raw_at`], for each piece.
     pub unsafe fn writev_raw_at(&self, pieces: Vec<(*const u8, usize)>, offset: u64, policy: Policy) -> RawIo {
-        let pieces: Vec<_> = pieces.into_iter().map(|(ptr, len)| (ptr.expose_provenance(), len)).collect();
-        self.raw(Direction::Write, &pieces, offset, policy)
+        let segments = pieces.into_iter().map(|(ptr, len)| Segment { addr: ptr.expose_provenance(), len });
+        self.raw(Direction::Write, Segments::vector(segments), offset, policy)
     }
 
     /// Brings data and metadata of all writes that have ended to the device, as fsync(2). Writes in flight are not waited for.

@@ -10,10 +10,7 @@ use std::rc::Rc;
 use super::align::{self, Alignment, AlignmentSource};
 use crate::driver::op::FileRef;
 use crate::sys::{self, Errno};
-use crate::transfer::{Direction, Geometry};
-
-/// The most one read(2) or write(2) moves (MAX_RW_COUNT), with pages of 4 KiB.
-const MAX_RW_COUNT: usize = 0x7fff_f000;
+use crate::transfer::{Direction, Geometry, MAX_RW_COUNT};
 
 /// The way the bytes of a file go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +92,8 @@ pub(crate) struct FileShared {
     pub(crate) alignment: Alignment,
     pub(crate) source: Option<AlignmentSource>,
     pub(crate) path: IoPath,
+    reads: Rc<Geometry>,
+    writes: Rc<Geometry>,
     fixed_buffered: Cell<Option<u32>>,
     fixed_direct: Cell<Option<u32>>,
     retired: Retired,
@@ -102,7 +101,7 @@ pub(crate) struct FileShared {
 
 impl FileShared {
     /// Takes an open descriptor and finds its other half.
-    pub(crate) fn new(file: std::fs::File, direct_wanted: bool, retired: Retired) -> io::Result<FileShared> {
+    pub(crate) fn new(file: std::fs::File, direct_wanted: bool, base: Geometry, retired: Retired) -> io::Result<FileShared> {
         let flags = sys::stat::status_flags(file.as_fd())?;
         let file_type = file.metadata()?.file_type();
         let access = flags & libc::O_ACCMODE;
@@ -125,6 +124,8 @@ impl FileShared {
             alignment: Alignment::NONE,
             source: None,
             path: IoPath::Buffered(Reason::Kind),
+            reads: Rc::new(base),
+            writes: Rc::new(base),
             fixed_buffered: Cell::new(None),
             fixed_direct: Cell::new(None),
             retired,
@@ -153,6 +154,8 @@ impl FileShared {
                 }
             }
         }
+        shared.reads = shared.sized(shared.alignment.read_offset, base);
+        shared.writes = shared.sized(shared.alignment.offset, base);
         Ok(shared)
     }
 
@@ -217,13 +220,28 @@ impl FileShared {
         }
     }
 
-    /// The sizes for requests in this direction; `base` holds those that depend on the engine.
-    pub(crate) fn geometry(&self, direction: Direction, base: Geometry) -> Geometry {
-        let block = match direction {
-            Direction::Read => self.alignment.read_offset,
-            Direction::Write => self.alignment.offset,
-        };
-        Geometry { direct: self.direct.is_some(), mem: self.alignment.mem as usize, block: block as usize, whole: self.append, ..base }
+    /// The sizes for requests in this direction.
+    pub(crate) fn geometry(&self, direction: Direction) -> Rc<Geometry> {
+        match direction {
+            Direction::Read => self.reads.clone(),
+            Direction::Write => self.writes.clone(),
+        }
+    }
+
+    /// Computes the sizes; `base` holds those that depend on the engine.
+    fn sized(&self, block: u32, base: Geometry) -> Rc<Geometry> {
+        Rc::new(Geometry {
+            direct: self.direct.is_some(),
+            whole: self.append,
+            mem: self.alignment.mem as usize,
+            block: block as usize,
+            ..base
+        })
+    }
+
+    /// Whether nothing is done with nothing: a device may answer a request of no bytes with an error.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        !matches!(self.path, IoPath::Buffered(Reason::Kind))
     }
 
     /// What pread64 and pwrite64 check before they look at memory (ksys_pread64, vfs_read, rw_verify_area), in the same order.

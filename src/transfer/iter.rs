@@ -9,6 +9,13 @@ pub(crate) struct Segment {
     pub(crate) len: usize,
 }
 
+/// The end of what a process can map without asking for more than the usual address space (TASK_SIZE_MAX).
+#[cfg(target_arch = "x86_64")]
+const USER_END: usize = (1 << 47) - 4096;
+/// The end of what a process can map. Nothing is refused that the kernel might take: half of all addresses are the kernel's everywhere.
+#[cfg(not(target_arch = "x86_64"))]
+const USER_END: usize = usize::MAX / 2;
+
 /// The memory of one request. One segment, the common case, costs no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Segments {
@@ -16,7 +23,19 @@ pub(crate) enum Segments {
     Many(Box<[Segment]>),
 }
 
+/// The most one read(2) or write(2) moves (MAX_RW_COUNT), with pages of 4 KiB.
+pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
+
 impl Segments {
+    /// The segments of preadv(2). A vector of one is cut to what one call moves before anything else is asked (`__import_iovec_ubuf`).
+    pub(crate) fn vector(segments: impl Iterator<Item = Segment>) -> Segments {
+        let all: Box<[Segment]> = segments.collect();
+        match all[..] {
+            [one] if isize::try_from(one.len).is_ok() => Segments::One(Segment { len: one.len.min(MAX_RW_COUNT), ..one }),
+            _ => Segments::Many(all),
+        }
+    }
+
     fn as_slice(&self) -> &[Segment] {
         match self {
             Segments::One(segment) => std::slice::from_ref(segment),
@@ -35,6 +54,17 @@ impl Segments {
 
     pub(crate) fn count(&self) -> usize {
         self.as_slice().len()
+    }
+
+    /// Whether all of it lies where a process can have memory at all (`access_ok`).
+    pub(crate) fn are_user_addresses(&self) -> bool {
+        self.as_slice().iter().all(|segment| segment.addr.checked_add(segment.len).is_some_and(|end| end <= USER_END))
+    }
+
+    /// For a call of the kernel's.
+    pub(crate) fn to_iovecs(&self) -> Vec<libc::iovec> {
+        let iovec = |segment: &Segment| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(segment.addr), iov_len: segment.len };
+        self.as_slice().iter().map(iovec).collect()
     }
 }
 

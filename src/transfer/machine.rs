@@ -1,5 +1,7 @@
 //! The state machine of one request: events in, actions out.
 
+use std::rc::Rc;
+
 use super::{Errno, IovIter, Segments, Stop};
 
 /// The way the bytes go.
@@ -118,7 +120,8 @@ enum Stage {
 pub(crate) struct Transfer {
     direction: Direction,
     trust: Trust,
-    geometry: Geometry,
+    /// Shared by all requests on the file: a transfer is made for each request, and should be small.
+    geometry: Rc<Geometry>,
     iter: IovIter,
     offset: u64,
     total: usize,
@@ -157,7 +160,8 @@ enum Route {
 }
 
 impl Transfer {
-    pub(crate) fn new(direction: Direction, trust: Trust, geometry: Geometry, segments: Segments, offset: u64, total: usize) -> Self {
+    pub(crate) fn new(direction: Direction, trust: Trust, geometry: Rc<Geometry>, segments: Segments, offset: u64, total: usize) -> Self {
+        let (window, cap) = (geometry.window, geometry.pass);
         let mut transfer = Transfer {
             direction,
             trust,
@@ -166,8 +170,8 @@ impl Transfer {
             offset,
             total,
             done_before: 0,
-            window: geometry.window,
-            cap: geometry.pass,
+            window,
+            cap,
             bisecting: false,
             budget: 0,
             stage: Stage::New,
@@ -340,7 +344,7 @@ impl Transfer {
 
     /// What the bytes from here on are fit for, by the file's alignment alone.
     fn route(&self) -> Route {
-        let Geometry { direct, block, page, middle, .. } = self.geometry;
+        let Geometry { direct, block, page, middle, .. } = *self.geometry;
         let (rest, position) = (self.rest(), self.position());
         if !direct {
             return Route::Main(rest);
@@ -379,7 +383,7 @@ impl Transfer {
                 _ => self.send_buffered(bytes, false, offload),
             };
         }
-        let Geometry { mem, block, .. } = self.geometry;
+        let Geometry { mem, block, .. } = *self.geometry;
         let aligned = self.iter.aligned_prefix(mem, block, len);
         let good = bytes.min(aligned) & !(block - 1);
         if good > 0 {
@@ -534,7 +538,7 @@ impl Transfer {
     }
 
     fn start_bounce(&mut self, run: usize) -> Action {
-        let Geometry { block, bounce, page, .. } = self.geometry;
+        let Geometry { block, bounce, page, .. } = *self.geometry;
         let rest = self.rest();
         if bounce < block.max(1) {
             // Up to the end of a page, so that no page is written by both paths.

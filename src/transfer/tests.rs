@@ -5,6 +5,7 @@
 //! action against it, so that a byte can neither be moved twice with two meanings nor left out.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use super::*;
 
@@ -187,7 +188,7 @@ fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
                 sum =
                     Walk { seen: HashSet::new(), path: HashSet::new(), geometry: Some(geometry), total, direction: Some(direction), ..sum };
                 sum.offset = OFFSET_BASE + skew;
-                let mut transfer = Transfer::new(direction, trust, geometry, segments.clone(), sum.offset, total);
+                let mut transfer = Transfer::new(direction, trust, Rc::new(geometry), segments.clone(), sum.offset, total);
                 let action = transfer.step(Event::Start);
                 sum.walk(&transfer, action, None, None);
             }
@@ -271,7 +272,7 @@ fn a_buffer_whose_second_half_is_bad_gives_exactly_the_first_half() {
     let (total, good) = (1 << 20, (1 << 19) + 4096);
     for direction in [Direction::Read, Direction::Write] {
         let one = Segments::One(Segment { addr: ADDR, len: total });
-        let mut transfer = Transfer::new(direction, Trust::Look, real_geometry(), one, 0, total);
+        let mut transfer = Transfer::new(direction, Trust::Look, Rc::new(real_geometry()), one, 0, total);
         let (result, steps) = run(&mut transfer, |action| match action {
             Action::Look { len } => Event::Looked { bytes: len, stop: Stop::End },
             Action::Submit { offset, len, .. } if offset as usize + len <= good => Event::Completed(Ok(len)),
@@ -290,7 +291,7 @@ fn a_buffer_whose_second_half_is_bad_gives_exactly_the_first_half() {
 fn an_unreadable_block_ends_a_read_just_before_it() {
     let (total, bad) = (8 << 20, (5 << 20) + 12288);
     let one = Segments::One(Segment { addr: ADDR, len: total });
-    let mut transfer = Transfer::new(Direction::Read, Trust::Full, real_geometry(), one, 0, total);
+    let mut transfer = Transfer::new(Direction::Read, Trust::Full, Rc::new(real_geometry()), one, 0, total);
     let (result, steps) = run(&mut transfer, |action| match action {
         Action::Submit { offset, len, .. } if offset as usize + len <= bad => Event::Completed(Ok(len)),
         Action::Submit { .. } => Event::Completed(Err(libc::EIO)),
@@ -303,7 +304,7 @@ fn an_unreadable_block_ends_a_read_just_before_it() {
 #[test]
 fn a_page_that_is_never_pinned_ends_in_the_page_cache() {
     let one = Segments::One(Segment { addr: ADDR, len: 8192 });
-    let mut transfer = Transfer::new(Direction::Write, Trust::Look, real_geometry(), one, 0, 8192);
+    let mut transfer = Transfer::new(Direction::Write, Trust::Look, Rc::new(real_geometry()), one, 0, 8192);
     let (result, steps) = run(&mut transfer, |action| match action {
         Action::Look { .. } => Event::Looked { bytes: 0, stop: Stop::Absent },
         Action::FaultIn { .. } => Event::FaultedIn(Ok(())),
