@@ -397,8 +397,8 @@ fn a_file_that_appends_answers_as_it_does_to_pwrite_or_is_refused() {
 fn opening_what_is_not_there_gives_the_errno_of_open() {
     let engine = Engine::builder().backend(Backend::Auto).build().unwrap();
     let folder = files::folder();
-    let error = File::open(&engine, folder.path().join("nothing")).err().expect("no such file");
+    let error = File::open(&engine, folder.path().join("nothing")).expect_err("no such file");
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
-    let error = OpenOptions::new().read(true).open(&engine, "/dev/null/x").err().expect("no folder");
+    let error = OpenOptions::new().read(true).open(&engine, "/dev/null/x").expect_err("no folder");
     assert_eq!(error.raw_os_error(), Some(libc::ENOTDIR));
 }

@@ -114,7 +114,9 @@ fn requests_on_swapped_out_memory_end_and_fault_nowhere_near_the_submission() {
                 let after = thread_faults();
                 assert_eq!(result.expect("the request"), BYTES);
                 if round >= 2 {
-                    assert_eq!((after.0 - before.0, after.1 - before.1), (0, 0), "{backend:?}, write: {write}: faults (minor, major)");
+                    // The request's own would be a thousand; a few minor ones are the heap's.
+                    let faults = (after.0 - before.0, after.1 - before.1);
+                    assert!(faults.0 < 16 && faults.1 == 0, "{backend:?}, write: {write}: (minor, major) faults {faults:?}");
                 }
                 let expected = patterned(BYTES, if write { SEED + 1 } else { SEED });
                 assert!(memory.bytes() == expected, "{backend:?}: the buffer");
