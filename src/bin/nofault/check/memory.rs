@@ -61,6 +61,13 @@ impl Map {
         }
     }
 
+    /// `len` bytes of a file, privately, of a descriptor that may only read.
+    pub(crate) fn read_only(file: &std::fs::File, len: usize) -> Result<Map, Stop> {
+        let map = Map::file(file, 0, len, false)?;
+        map.protect(0..len, libc::PROT_READ)?;
+        Ok(map)
+    }
+
     /// As mmap(2), readable and writable.
     pub(crate) fn new(len: usize, flags: i32, fd: i32, offset: usize) -> io::Result<Map> {
         let len = len.next_multiple_of(page());

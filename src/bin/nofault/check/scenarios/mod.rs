@@ -3,13 +3,27 @@
 //! To add one: a file with its story on top and a `pub(super) const SCENARIO`, and a line each below. It may use the context, the I/O that
 //! it is given, std and libc, and nothing of the engine.
 
+mod cold_buffer_extents;
 mod half_bad_buffers;
+mod invalidation;
+mod last_block;
+mod page_onto_itself;
+mod same_file_mapping;
 mod selftest;
+mod touched_page_write;
 
 use super::Scenario;
 
 /// All, in the order of the table.
-pub(crate) static ALL: &[Scenario] = &[half_bad_buffers::SCENARIO];
+pub(crate) static ALL: &[Scenario] = &[
+    half_bad_buffers::SCENARIO,
+    same_file_mapping::SCENARIO,
+    cold_buffer_extents::SCENARIO,
+    touched_page_write::SCENARIO,
+    page_onto_itself::SCENARIO,
+    invalidation::SCENARIO,
+    last_block::SCENARIO,
+];
 
 /// By name; those that test the watchdog are found but not listed.
 pub(crate) fn find(name: &str) -> Option<&'static Scenario> {
