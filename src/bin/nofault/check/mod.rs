@@ -8,12 +8,14 @@
 pub(crate) mod cell;
 pub(crate) mod column;
 pub(crate) mod context;
+pub(crate) mod fuse;
 pub(crate) mod io;
 pub(crate) mod memory;
 pub(crate) mod pattern;
 pub(crate) mod processes;
 pub(crate) mod scenarios;
 pub(crate) mod stacks;
+pub(crate) mod userfault;
 pub(crate) mod verdict;
 pub(crate) mod watch;
 mod ways;

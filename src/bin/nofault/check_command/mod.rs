@@ -159,7 +159,7 @@ fn say(text: &str) -> Result<(), String> {
 
 /// The program starts itself for each cell.
 fn launch(cell: &Cell) -> io::Result<Command> {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(std::env::current_exe()?);
     command.args(["check", "--cell", &cell.to_word()]);
     Ok(command)
 }

@@ -4,12 +4,18 @@
 //! it is given, std and libc, and nothing of the engine.
 
 mod cold_buffer_extents;
+mod fork_in_flight;
+mod fuse_mapping;
 mod half_bad_buffers;
 mod invalidation;
 mod last_block;
+mod own_fault_handler;
 mod page_onto_itself;
+mod reclaimed_buffers;
 mod same_file_mapping;
 mod selftest;
+mod slow_fault_handler;
+mod swapped_out;
 mod touched_page_write;
 
 use super::Scenario;
@@ -23,6 +29,12 @@ pub(crate) static ALL: &[Scenario] = &[
     page_onto_itself::SCENARIO,
     invalidation::SCENARIO,
     last_block::SCENARIO,
+    slow_fault_handler::SCENARIO,
+    own_fault_handler::SCENARIO,
+    fuse_mapping::SCENARIO,
+    swapped_out::SCENARIO,
+    fork_in_flight::SCENARIO,
+    reclaimed_buffers::SCENARIO,
 ];
 
 /// By name; those that test the watchdog are found but not listed.
