@@ -4,11 +4,13 @@
 //! it is given, std and libc, and nothing of the engine.
 
 mod cold_buffer_extents;
+mod file_size_limit;
 mod fork_in_flight;
 mod fuse_mapping;
 mod half_bad_buffers;
 mod invalidation;
 mod last_block;
+mod no_space;
 mod own_fault_handler;
 mod page_onto_itself;
 mod reclaimed_buffers;
@@ -35,6 +37,8 @@ pub(crate) static ALL: &[Scenario] = &[
     swapped_out::SCENARIO,
     fork_in_flight::SCENARIO,
     reclaimed_buffers::SCENARIO,
+    no_space::SCENARIO,
+    file_size_limit::SCENARIO,
 ];
 
 /// By name; those that test the watchdog are found but not listed.
