@@ -23,16 +23,19 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const LEN: usize = 1 << 20;
+/// What is left free, where the size allows it: filesystems keep some MiB for themselves, and would give nothing of less.
+const LEFT: usize = 16 << 20;
 
 fn run(cx: &Context) -> Outcome {
+    let left = cx.at_most(LEFT, 1 << 20);
+    let len = left + left / 2;
     // Not on the disk, which will be full.
-    let source = memory_file(&pattern::bytes(2, 0, 2 * LEN))?;
+    let source = memory_file(&pattern::bytes(2, 0, len))?;
     let dir = small_place(cx)?;
     let mut io = cx.io()?;
     for cold in [false, true] {
-        let filler = Filler::leave(&dir.join("filler"), LEN / 2)?;
-        let map = if cold { Map::file(&source, 0, 2 * LEN, false)? } else { Map::pattern(2, 2 * LEN)? };
+        let filler = Filler::leave(&dir.join("filler"), left)?;
+        let map = if cold { Map::file(&source, 0, len, false)? } else { Map::pattern(2, len)? };
         let outcome = one(cx, &mut *io, &dir.join("file"), &map);
         drop(filler);
         std::fs::remove_file(dir.join("file")).doing("remove the file")?;
@@ -58,6 +61,7 @@ fn one(cx: &Context, io: &mut dyn Io, path: &Path, map: &Map) -> Outcome {
             break;
         }
     }
+    ensure!(done > 0 || map.len() < LEFT, "there was room for {LEFT} bytes, and not one was written");
     io.sync(file).doing("sync")?;
     io.close(file);
     cx.cool(path)?;
@@ -87,7 +91,7 @@ fn small_place(cx: &Context) -> Result<PathBuf, Stop> {
     if unsafe { libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) } != 0 {
         return Err(skip("make mounts private"));
     }
-    let options = c"size=3m";
+    let options = c"size=24m";
     // SAFETY: as above.
     if unsafe { libc::mount(c"nofault-check".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast()) } != 0 {
         return Err(skip("mount"));
