@@ -14,7 +14,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "reclaimed-buffers",
     number: "",
     story: "Requests keep their whole counts, and their bytes where these are defined, while their memory is reclaimed all the time.",
-    randomised: false,
+    randomised: true,
     run,
 };
 
@@ -30,23 +30,23 @@ fn run(cx: &Context) -> Outcome {
         let other = std::fs::OpenOptions::new().read(true).write(true).open(&mapped).doing("open the mapped file")?;
 
         let map = Map::file(&other, 0, len, round % 2 == 0)?;
-        transfer(&mut *io, &path, &map, Way::Write).doing(format_args!("round {round}, write from a file mapping"))?;
+        transfer(cx, &mut *io, &path, &map, Way::Write).doing(format_args!("round {round}, write from a file mapping"))?;
         exact(&cx.contents(&path)?, 2, "in the file")?;
         drop(map);
 
         cx.pattern_file(&path, 1, len)?;
         let map = Map::file(&other, 0, len, true)?;
-        transfer(&mut *io, &path, &map, Way::Read).doing(format_args!("round {round}, read into a shared file mapping"))?;
+        transfer(cx, &mut *io, &path, &map, Way::Read).doing(format_args!("round {round}, read into a shared file mapping"))?;
         exact(&cx.contents(&mapped)?, 1, "in the file that the buffer maps")?;
         drop(map);
 
         let map = Map::pattern(3, len)?;
-        transfer(&mut *io, &path, &map, Way::Write).doing(format_args!("round {round}, write from private memory"))?;
+        transfer(cx, &mut *io, &path, &map, Way::Write).doing(format_args!("round {round}, write from private memory"))?;
         or_zero(&cx.contents(&path)?, 3, "in the file")?;
 
         cx.pattern_file(&path, 1, len)?;
         let map = Map::anonymous(len)?;
-        transfer(&mut *io, &path, &map, Way::Read).doing(format_args!("round {round}, read into private memory"))?;
+        transfer(cx, &mut *io, &path, &map, Way::Read).doing(format_args!("round {round}, read into private memory"))?;
         or_zero(&map.get(0..len), 1, "in the memory")?;
     }
     Ok(())
@@ -59,19 +59,18 @@ enum Way {
 }
 
 /// One request while another thread takes the memory away.
-fn transfer(io: &mut dyn Io, path: &std::path::Path, map: &Map, way: Way) -> Outcome {
+fn transfer(cx: &Context, io: &mut dyn Io, path: &std::path::Path, map: &Map, way: Way) -> Outcome {
     let len = map.len();
     let file = io.file(path, Open::Write)?;
     let over = AtomicBool::new(false);
     let count = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut turn = 0usize;
+            let mut random = cx.random();
             while !over.load(Ordering::Relaxed) {
-                let at = turn * 7 % (len / page()) * page();
-                let end = (at + 16 * page()).min(len);
+                let at = random.below(len / page()) * page();
+                let end = (at + (1 + random.below(64)) * page()).min(len);
                 // A kernel that lacks one of them leaves the other.
-                let _ = map.advise(at..end, if turn.is_multiple_of(2) { libc::MADV_DONTNEED } else { libc::MADV_PAGEOUT });
-                turn += 1;
+                let _ = map.advise(at..end, [libc::MADV_DONTNEED, libc::MADV_PAGEOUT][random.below(2)]);
             }
         });
         let count = match way {
