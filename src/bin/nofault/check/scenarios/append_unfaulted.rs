@@ -72,6 +72,8 @@ fn at_once(cx: &Context, io: &mut dyn Io, file: FileId, random: &mut Random, mos
         );
     }
     let seen = cx.contents(&cx.path("file"))?;
+    let size = before.len() + maps.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    ensure!(seen.len() == size, "after several appends at once the file has {} bytes instead of {size}", seen.len());
     ensure!(seen.starts_with(&before), "appends changed what was there before");
     let mut rest = &seen[before.len()..];
     while !maps.is_empty() {
@@ -85,7 +87,6 @@ fn at_once(cx: &Context, io: &mut dyn Io, file: FileId, random: &mut Random, mos
         let (_, bytes) = maps.swap_remove(index);
         rest = &rest[bytes.len()..];
     }
-    ensure!(rest.is_empty(), "after all appends there are {} bytes more", rest.len());
     Ok(())
 }
 
