@@ -98,6 +98,9 @@ pub(crate) trait Io {
     /// Skips where the way can't do it at all: a synchronous call can't serve anything meanwhile.
     fn run(&mut self, requests: &[Request<'_>], serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop>;
 
+    /// As `run`, but the file is closed between the start and the wait, so that the requests hold the last reference.
+    fn run_closing(&mut self, file: FileId, requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop>;
+
     /// As fsync(2).
     fn sync(&mut self, file: FileId) -> io::Result<()>;
 

@@ -3,22 +3,37 @@
 //! To add one: a file with its story on top and a `pub(super) const SCENARIO`, and a line each below. It may use the context, the I/O that
 //! it is given, std and libc, and nothing of the engine.
 
+mod append_allocate;
+mod append_read;
+mod append_unfaulted;
+mod buffer_changed;
 mod cold_buffer_extents;
+mod direct_toggled;
+mod extend_stat;
 mod file_size_limit;
+mod filled_hole;
 mod fork_in_flight;
 mod fuse_mapping;
 mod half_bad_buffers;
+mod holes;
+mod huge_pages;
+mod interleaved_writers;
 mod invalidation;
 mod last_block;
+mod last_reference;
+mod mixed_processes;
 mod no_space;
 mod own_fault_handler;
 mod page_onto_itself;
+mod read_ahead;
 mod reclaimed_buffers;
 mod same_file_mapping;
 mod selftest;
 mod slow_fault_handler;
+mod sub_block_end;
 mod swapped_out;
 mod touched_page_write;
+mod write_verify;
 
 use super::Scenario;
 
@@ -39,6 +54,21 @@ pub(crate) static ALL: &[Scenario] = &[
     reclaimed_buffers::SCENARIO,
     no_space::SCENARIO,
     file_size_limit::SCENARIO,
+    append_unfaulted::SCENARIO,
+    append_allocate::SCENARIO,
+    append_read::SCENARIO,
+    extend_stat::SCENARIO,
+    sub_block_end::SCENARIO,
+    holes::SCENARIO,
+    filled_hole::SCENARIO,
+    interleaved_writers::SCENARIO,
+    write_verify::SCENARIO,
+    mixed_processes::SCENARIO,
+    read_ahead::SCENARIO,
+    direct_toggled::SCENARIO,
+    last_reference::SCENARIO,
+    huge_pages::SCENARIO,
+    buffer_changed::SCENARIO,
 ];
 
 /// By name; those that test the watchdog are found but not listed.

@@ -49,6 +49,33 @@ impl Nofault {
     }
 }
 
+impl Nofault {
+    fn start_all(&self, requests: &[Request<'_>]) -> io::Result<Vec<Flight>> {
+        requests.iter().map(|request| Ok(Flight { future: self.start(request)?, result: None })).collect()
+    }
+
+    fn finish(&self, mut flights: Vec<Flight>, mut serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {
+                if let Poll::Ready(result) = Pin::new(&mut flight.future).poll(&mut context) {
+                    flight.result = Some(result);
+                }
+            }
+            if flights.iter().all(|flight| flight.result.is_some()) {
+                return Ok(flights.into_iter().filter_map(|flight| flight.result).collect());
+            }
+            match &mut serve {
+                None => self.engine.turn(None).map(drop).doing("turn the engine")?,
+                Some(serve) => {
+                    self.engine.turn(Some(Duration::ZERO)).doing("turn the engine")?;
+                    serve();
+                }
+            }
+        }
+    }
+}
+
 /// A request and its result, once there is one.
 struct Flight {
     future: RawIo,
@@ -78,27 +105,14 @@ impl Io for Nofault {
         1
     }
 
-    fn run(&mut self, requests: &[Request<'_>], mut serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
-        let start = |request| Ok(Flight { future: self.start(request)?, result: None });
-        let mut flights = requests.iter().map(start).collect::<io::Result<Vec<Flight>>>()?;
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {
-                if let Poll::Ready(result) = Pin::new(&mut flight.future).poll(&mut context) {
-                    flight.result = Some(result);
-                }
-            }
-            if flights.iter().all(|flight| flight.result.is_some()) {
-                return Ok(flights.into_iter().filter_map(|flight| flight.result).collect());
-            }
-            match &mut serve {
-                None => self.engine.turn(None).map(drop).doing("turn the engine")?,
-                Some(serve) => {
-                    self.engine.turn(Some(Duration::ZERO)).doing("turn the engine")?;
-                    serve();
-                }
-            }
-        }
+    fn run(&mut self, requests: &[Request<'_>], serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+        self.finish(self.start_all(requests)?, serve)
+    }
+
+    fn run_closing(&mut self, file: FileId, requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop> {
+        let flights = self.start_all(requests)?;
+        self.close(file);
+        self.finish(flights, None)
     }
 
     fn sync(&mut self, file: FileId) -> io::Result<()> {

@@ -82,6 +82,10 @@ impl Io for Posix {
         }))
     }
 
+    fn run_closing(&mut self, _file: FileId, _requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop> {
+        Err(Stop::Skip("a synchronous call holds its file until it ends".to_owned()))
+    }
+
     fn sync(&mut self, file: FileId) -> io::Result<()> {
         self.get(file)?.sync_all()
     }

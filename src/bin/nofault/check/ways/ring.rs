@@ -36,14 +36,24 @@ impl Ring {
         })
     }
 
-    /// At most as many as the ring has entries.
-    fn batch(&mut self, requests: &[Request<'_>], serve: &mut Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+    /// At most as many as the ring has entries. `closing` is closed once all are submitted.
+    fn batch(
+        &mut self,
+        requests: &[Request<'_>],
+        serve: &mut Option<Serve<'_>>,
+        closing: Option<FileId>,
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         let iovecs: Vec<_> = requests.iter().map(Request::iovecs).collect();
         for (index, request) in requests.iter().enumerate() {
             let entry = self.entry(request, &iovecs[index])?.user_data(index as u64);
             // SAFETY: the memory is borrowed by the requests, and the vectors live, until all completions are here; where one can't be
             // waited for, the process ends.
             unsafe { self.ring.submission().push(&entry) }.map_err(|_| Stop::Fail("the submission queue is full".to_owned()))?;
+        }
+        if let Some(file) = closing {
+            // What it did not take would miss the file, and then say so.
+            self.ring.submit().doing("io_uring_enter")?;
+            self.files.close(file);
         }
         let mut results: Vec<Option<io::Result<usize>>> = requests.iter().map(|_| None).collect();
         let mut left = requests.len();
@@ -86,9 +96,13 @@ impl Io for Ring {
     fn run(&mut self, requests: &[Request<'_>], mut serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
         let mut results = Vec::new();
         for batch in requests.chunks(ENTRIES as usize) {
-            results.extend(self.batch(batch, &mut serve)?);
+            results.extend(self.batch(batch, &mut serve, None)?);
         }
         Ok(results)
+    }
+
+    fn run_closing(&mut self, file: FileId, requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop> {
+        self.batch(requests, &mut None, Some(file))
     }
 
     fn sync(&mut self, file: FileId) -> io::Result<()> {
