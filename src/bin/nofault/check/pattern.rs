@@ -29,12 +29,11 @@ impl Random {
 
 /// The bytes of a pattern from `offset` on. No byte is zero, so that a hole is never mistaken for it.
 pub(crate) fn bytes(seed: u64, offset: usize, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(len + 16);
-    let mut word = offset / 8;
-    while bytes.len() < len + 8 {
-        let value = mix(seed.rotate_left(32) ^ word as u64);
-        bytes.extend(value.to_le_bytes().map(|byte| byte | 1));
-        word += 1;
+    let first = offset / 8;
+    let mut bytes = vec![0; len.next_multiple_of(8) + 8];
+    for (n, place) in bytes.chunks_exact_mut(8).enumerate() {
+        let word = mix(seed.rotate_left(32) ^ (first + n) as u64) | 0x0101_0101_0101_0101;
+        place.copy_from_slice(&word.to_le_bytes());
     }
     bytes.drain(..offset % 8);
     bytes.truncate(len);

@@ -69,8 +69,9 @@ fn run(cx: &Context) -> Outcome {
 fn writes(cx: &Context, path: &std::path::Path, source: &std::path::Path, len: usize) -> Outcome {
     let mut io = cx.io()?;
     let file = io.file(path, Open::Write)?;
+    cx.pattern_file(source, OURS, len)?;
     for round in 0..ROUNDS {
-        cx.pattern_file(source, OURS, len)?;
+        cx.cool(source)?;
         let mapped = std::fs::File::open(source)?;
         let map = if round % 2 == 0 { Map::read_only(&mapped, len)? } else { Map::pattern(OURS, len)? };
         let count = io.write(file, map.all(), 0).doing(format_args!("round {round}"))?;

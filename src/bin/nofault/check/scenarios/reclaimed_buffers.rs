@@ -21,7 +21,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const ROUNDS: usize = 6;
 
 fn run(cx: &Context) -> Outcome {
-    let len = cx.at_most(4 << 20, 64 << 10);
+    let len = cx.at_most(1 << 20, 64 << 10);
     let mut io = cx.io()?;
     let (path, mapped) = (cx.path("file"), cx.path("mapped"));
     for round in 0..ROUNDS {
