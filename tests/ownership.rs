@@ -464,3 +464,51 @@ fn a_foreign_waker_is_called_when_the_request_ends() {
         assert!(buffer.memory.bytes() == patterned(BYTES, SEED)[..65536]);
     });
 }
+
+/// A waker that owns what belongs to the thread, as the tasks of a thread's own executor do.
+struct Owner(#[expect(dead_code, reason = "owned to be dropped")] Mutex<Vec<Read<'static>>>);
+
+// SAFETY: everything in these tests happens on one thread.
+unsafe impl Send for Owner {}
+// SAFETY: as above.
+unsafe impl Sync for Owner {}
+
+impl std::task::Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// The last waker of a task may own the task's future, and with it requests of the same engine.
+#[test]
+fn a_waker_that_owns_a_request_can_be_replaced_and_dropped() {
+    each_backend("a_waker_that_owns_a_request_can_be_replaced_and_dropped", 4, |stage| {
+        let Stage { file, engine, drops, plain: _plain, _folder } = stage;
+        // Requests that live as long as their owner likes.
+        let file: &'static File = Box::leak(Box::new(file));
+        let read = |index: usize| -> Read<'static> { Box::pin(file.read_at(Counted::new(65536, &drops), (index * 65536) as u64)) };
+        // More than there are slots: some have a place in the queue only, and that has a waker too.
+        for first in 0..6 {
+            let mut kept: Vec<_> = (0..first).map(read).collect();
+            let mut request = read(7);
+            let owner = Arc::new(Owner(Mutex::new(vec![read(8)])));
+            let waker = Waker::from(owner);
+            let _ = request.as_mut().poll(&mut Context::from_waker(&waker));
+            drop(waker);
+            // Another waker takes the place of the last one of the owner.
+            let _ = poll_once(request.as_mut());
+            let owner = Arc::new(Owner(Mutex::new(vec![read(9)])));
+            let waker = Waker::from(owner);
+            let _ = request.as_mut().poll(&mut Context::from_waker(&waker));
+            drop(waker);
+            // And here the request goes with the waker that was left with it.
+            drop(request);
+            for request in &mut kept {
+                let _ = poll_once(request.as_mut());
+            }
+            drop(kept);
+            while engine.stats().in_flight > 0 {
+                engine.turn(None).unwrap();
+            }
+        }
+        drops.wait_for(6 * 3 + 15);
+    });
+}

@@ -409,7 +409,10 @@ impl Driver {
         }
         match &slot.waker {
             Some(known) if known.will_wake(waker) => {}
-            _ => slot.waker = Some(waker.clone()),
+            _ => {
+                let old = slot.waker.replace(waker.clone());
+                self.bury(old);
+            }
         }
         None
     }
@@ -418,15 +421,23 @@ impl Driver {
     pub(crate) fn abandon(&mut self, key: Key, buffer: Box<dyn Any>) {
         let index = key.0;
         let slot = &mut self.slots[index as usize];
-        slot.waker = None;
+        let old = slot.waker.take();
         if slot.done {
             self.graves.push(buffer);
             self.release(index);
-            return;
+        } else {
+            self.stats.cancelled += 1;
+            slot.orphan = Some(buffer);
+            self.cancel(index);
         }
-        self.stats.cancelled += 1;
-        slot.orphan = Some(buffer);
-        self.cancel(index);
+        self.bury(old);
+    }
+
+    /// Keeps a waker for which there is no use until the driver is not borrowed: it may own a task, and that requests of this engine.
+    fn bury(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            self.graves.push(Box::new(waker));
+        }
     }
 
     /// Ends a request early, as far as that can be done.
@@ -477,7 +488,8 @@ impl Driver {
         slot.pinned = None;
         slot.result = None;
         slot.done = false;
-        slot.waker = None;
+        let old = slot.waker.take();
+        self.bury(old);
         self.free.push(index);
     }
 
@@ -486,7 +498,10 @@ impl Driver {
         if let Some(ticket) = ticket
             && let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket)
         {
-            self.waiting[at].1.clone_from(waker);
+            if !self.waiting[at].1.will_wake(waker) {
+                let old = std::mem::replace(&mut self.waiting[at].1, waker.clone());
+                self.bury(Some(old));
+            }
             return ticket;
         }
         if ticket.is_none() {
@@ -500,7 +515,10 @@ impl Driver {
     /// Gives up a place in that queue; if it was called up already, the next in line is.
     pub(crate) fn leave_queue(&mut self, ticket: u64) {
         match self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
-            Ok(at) => drop(self.waiting.remove(at)),
+            Ok(at) => {
+                let old = self.waiting.remove(at).map(|(_, waker)| waker);
+                self.bury(old);
+            }
             Err(_) => self.call_up(1),
         }
     }

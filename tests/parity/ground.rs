@@ -155,8 +155,12 @@ fn build(case: &Case, own: &std::fs::File, side: &Side) -> Vec<Built> {
     let pieces = if matches!(case.call, Call::Raw(_)) { &case.pieces[..case.pieces.len().min(1)] } else { &case.pieces };
     for (index, piece) in pieces.iter().enumerate() {
         let around = Around { other: &side.other, short: &side.short, own, at };
-        let next = zoo::build(piece, case.seed + index as u64 * 31, &around);
-        at = at.and_then(|at| at.checked_add(next.seg.1 as u64));
+        let mut next = zoo::build(piece, case.seed + index as u64 * 31, &around);
+        let end = at.and_then(|at| at.checked_add(next.seg.1 as u64));
+        // What stands in the last page behind the end of the file is nobody's: XFS shows what was in the memory before.
+        let own = matches!(piece.kind, Kind::SameRange { .. });
+        next.restless |= own && case.way == Way::Write && end.is_none_or(|end| end > SHAPES[case.shape].size());
+        at = end;
         built.push(next);
     }
     built
