@@ -8,6 +8,7 @@
 pub(crate) mod cell;
 pub(crate) mod column;
 pub(crate) mod context;
+pub(crate) mod fuse;
 pub(crate) mod io;
 pub(crate) mod memory;
 pub(crate) mod model;
@@ -16,6 +17,7 @@ pub(crate) mod processes;
 pub(crate) mod race;
 pub(crate) mod scenarios;
 pub(crate) mod stacks;
+pub(crate) mod userfault;
 pub(crate) mod verdict;
 pub(crate) mod watch;
 mod ways;

@@ -53,6 +53,16 @@ fn run(cx: &Context) -> Outcome {
     let (ours, theirs) = (pattern::bytes(OURS, 0, len), pattern::bytes(THEIRS, 0, len));
     let strange = (0..len).find(|&at| seen[at] != ours[at] && seen[at] != theirs[at]);
     ensure!(strange.is_none(), "the byte at {strange:?} was written by nobody");
+    // Alone now, over what the other has just left dirty: nothing of that may come back.
+    let mut io = cx.io()?;
+    let file = io.file(&path, Open::Write)?;
+    let dirty = std::fs::OpenOptions::new().write(true).open(&path)?;
+    for seed in 3..6 {
+        dirty.write_all_at(&theirs, 0).doing("a buffered write before")?;
+        io.write_all(file, Map::pattern(seed, len)?.all(), 0)?;
+        let mismatch = pattern::mismatch(&cx.contents(&path)?, seed, 0);
+        ensure!(mismatch.is_none(), "written over dirty pages, alone: in the file {}", mismatch.unwrap_or_default());
+    }
     Ok(())
 }
 

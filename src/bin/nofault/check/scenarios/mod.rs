@@ -6,11 +6,15 @@
 mod append_allocate;
 mod append_read;
 mod append_unfaulted;
+mod appends_at_once;
 mod buffer_changed;
 mod cold_buffer_extents;
 mod direct_toggled;
 mod extend_stat;
+mod file_size_limit;
 mod filled_hole;
+mod fork_in_flight;
+mod fuse_mapping;
 mod half_bad_buffers;
 mod holes;
 mod huge_pages;
@@ -19,11 +23,16 @@ mod invalidation;
 mod last_block;
 mod last_reference;
 mod mixed_processes;
+mod no_space;
+mod own_fault_handler;
 mod page_onto_itself;
 mod read_ahead;
+mod reclaimed_buffers;
 mod same_file_mapping;
 mod selftest;
+mod slow_fault_handler;
 mod sub_block_end;
+mod swapped_out;
 mod touched_page_write;
 mod write_verify;
 
@@ -39,6 +48,7 @@ pub(crate) static ALL: &[Scenario] = &[
     invalidation::SCENARIO,
     last_block::SCENARIO,
     append_unfaulted::SCENARIO,
+    appends_at_once::SCENARIO,
     append_allocate::SCENARIO,
     append_read::SCENARIO,
     extend_stat::SCENARIO,
@@ -53,6 +63,14 @@ pub(crate) static ALL: &[Scenario] = &[
     last_reference::SCENARIO,
     huge_pages::SCENARIO,
     buffer_changed::SCENARIO,
+    slow_fault_handler::SCENARIO,
+    own_fault_handler::SCENARIO,
+    fuse_mapping::SCENARIO,
+    swapped_out::SCENARIO,
+    fork_in_flight::SCENARIO,
+    reclaimed_buffers::SCENARIO,
+    no_space::SCENARIO,
+    file_size_limit::SCENARIO,
 ];
 
 /// By name; those that test the watchdog are found but not listed.
