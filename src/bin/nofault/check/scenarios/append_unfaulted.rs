@@ -1,9 +1,9 @@
-//! Appends from memory that was never touched, or that is a cold mapping of another file, one at a time and several in flight: the count is
-//! whole, and the file grows by exactly that.
+//! Appends from memory that was never touched, or that is a cold mapping of another file: the count is whole, and the file grows by exactly
+//! that.
 //!
 //! generic/362: btrfs faulted the buffer in, tried again, and took the position from the grown file, so that the data was appended twice.
 
-use crate::check::io::{FileId, Io, Open, Request, told};
+use crate::check::io::Open;
 use crate::check::memory::{Map, page};
 use crate::check::pattern::{Random, difference};
 use crate::check::verdict::{Doing, ensure};
@@ -47,45 +47,7 @@ fn run(cx: &Context) -> Outcome {
         cx.cool(&path)?;
         let wrong = difference(&cx.contents(&path)?, &wanted, 0);
         ensure!(wrong.is_none(), "{how:?}: {}", wrong.unwrap_or_default());
-        if how == Open::Append {
-            at_once(cx, &mut *io, file, &mut random, most, wanted)?;
-        }
         io.close(file);
-    }
-    Ok(())
-}
-
-/// Several in flight: in whichever order, each is in the file whole and once.
-fn at_once(cx: &Context, io: &mut dyn Io, file: FileId, random: &mut Random, most: usize, before: Vec<u8>) -> Outcome {
-    let mut maps = Vec::new();
-    for append in 0..APPENDS {
-        // Only mappings with bytes that tell them apart.
-        maps.push(memory(cx, random, 2 * append + 1, io.unit(file), most)?);
-    }
-    let requests: Vec<_> = maps.iter().map(|(map, bytes)| Request::write(file, map.piece(0..bytes.len()), 0)).collect();
-    for (result, (_, bytes)) in io.run(&requests, None)?.iter().zip(&maps) {
-        ensure!(
-            matches!(result, Ok(count) if *count == bytes.len()),
-            "one of several appends of {} bytes gave {}",
-            bytes.len(),
-            told(result)
-        );
-    }
-    let seen = cx.contents(&cx.path("file"))?;
-    let size = before.len() + maps.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-    ensure!(seen.len() == size, "after several appends at once the file has {} bytes instead of {size}", seen.len());
-    ensure!(seen.starts_with(&before), "appends changed what was there before");
-    let mut rest = &seen[before.len()..];
-    while !maps.is_empty() {
-        let Some(index) = maps.iter().position(|(_, bytes)| rest.starts_with(bytes)) else {
-            return Err(Stop::Fail(format!(
-                "at {} of {} begins none of the appends that are missing",
-                seen.len() - rest.len(),
-                seen.len()
-            )));
-        };
-        let (_, bytes) = maps.swap_remove(index);
-        rest = &rest[bytes.len()..];
     }
     Ok(())
 }

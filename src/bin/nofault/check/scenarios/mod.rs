@@ -6,6 +6,7 @@
 mod append_allocate;
 mod append_read;
 mod append_unfaulted;
+mod appends_at_once;
 mod buffer_changed;
 mod cold_buffer_extents;
 mod direct_toggled;
@@ -46,15 +47,8 @@ pub(crate) static ALL: &[Scenario] = &[
     page_onto_itself::SCENARIO,
     invalidation::SCENARIO,
     last_block::SCENARIO,
-    slow_fault_handler::SCENARIO,
-    own_fault_handler::SCENARIO,
-    fuse_mapping::SCENARIO,
-    swapped_out::SCENARIO,
-    fork_in_flight::SCENARIO,
-    reclaimed_buffers::SCENARIO,
-    no_space::SCENARIO,
-    file_size_limit::SCENARIO,
     append_unfaulted::SCENARIO,
+    appends_at_once::SCENARIO,
     append_allocate::SCENARIO,
     append_read::SCENARIO,
     extend_stat::SCENARIO,
@@ -69,6 +63,14 @@ pub(crate) static ALL: &[Scenario] = &[
     last_reference::SCENARIO,
     huge_pages::SCENARIO,
     buffer_changed::SCENARIO,
+    slow_fault_handler::SCENARIO,
+    own_fault_handler::SCENARIO,
+    fuse_mapping::SCENARIO,
+    swapped_out::SCENARIO,
+    fork_in_flight::SCENARIO,
+    reclaimed_buffers::SCENARIO,
+    no_space::SCENARIO,
+    file_size_limit::SCENARIO,
 ];
 
 /// By name; those that test the watchdog are found but not listed.
