@@ -19,8 +19,8 @@ const DEPTHS: [usize; 4] = [1, 8, 32, 128];
 
 const PEERS: [&str; 5] = ["nofault, pinned", "bare, registered", "nofault, foreign", "bare, plain", "bare, page cache"];
 
-/// Runs that many reads.
-type Peer = Box<dyn FnMut(u64) -> io::Result<()>>;
+/// Runs that many reads, and says how often io_uring_enter was called.
+type Peer = Box<dyn FnMut(u64) -> io::Result<u64>>;
 
 /// Everybody who reads, at one depth, in the order of `PEERS`.
 fn peers(file: &TestFile, depth: usize) -> io::Result<Vec<Peer>> {
@@ -94,11 +94,12 @@ fn main() -> io::Result<()> {
     }
     criterion.final_summary();
 
-    let rounds = common::rounds(21);
+    // Many short turns: what else the machine does changes within tens of milliseconds.
+    let rounds = common::rounds(81);
     if rounds == 0 {
         return Ok(());
     }
-    let count = if measure { 8000 } else { 200 };
+    let count = if measure { 2000 } else { 200 };
     println!("\n4 KiB random reads, medians of {rounds} rounds of {count} reads, in microseconds a read:");
     let mut line = String::new();
     for depth in DEPTHS {
@@ -106,13 +107,15 @@ fn main() -> io::Result<()> {
         let medians = common::interleaved(rounds, peers.len(), |peer| {
             let who = [libc::RUSAGE_SELF, libc::RUSAGE_THREAD];
             let (start, before) = (Instant::now(), who.map(common::cpu_time));
-            peers[peer](count).expect("a read failed");
+            let enters = peers[peer](count).expect("a read failed");
             let after = who.map(common::cpu_time);
-            let all = [start.elapsed(), after[0] - before[0], after[1] - before[1]];
-            all.map(|time| time.as_secs_f64() * 1e6 / count as f64)
+            let us = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+            [us(start.elapsed()), us(after[0] - before[0]), us(after[1] - before[1]), count as f64 / enters as f64]
         });
-        for (name, [elapsed, process, thread]) in PEERS.iter().zip(&medians) {
-            println!("  depth {depth:3}  {name:18} elapsed {elapsed:7.3}  CPU {process:7.3}  of this thread {thread:7.3}");
+        for (name, [elapsed, process, thread, batch]) in PEERS.iter().zip(&medians) {
+            println!(
+                "  depth {depth:3}  {name:18} elapsed {elapsed:7.3}  CPU {process:7.3}  of this thread {thread:7.3}  reads an enter {batch:5.1}"
+            );
         }
         let ratio = |peer: usize, against: usize, number: usize| medians[peer][number] / medians[against][number];
         println!(

@@ -35,7 +35,7 @@ use backend::Backend;
 use bounce::Bounce;
 pub use hist::Histogram;
 use op::{Completion, Memory, Op, Wait};
-use slot::{Answer, Lane, Slot, Work, token, untoken};
+use slot::{Answer, Lane, Plain, Slot, Work, token, untoken};
 pub(crate) use slot::{Key, Kind, Request};
 pub use stats::Stats;
 use threads::Threads;
@@ -47,7 +47,7 @@ use crate::file::{FileShared, Retired};
 use crate::memory::residency::{Residency, Stop};
 use crate::memory::{Access, Pinned};
 use crate::sys::{self, Errno};
-use crate::transfer::{Action, Direction, Event, Geometry, Segments, Transfer, Trust};
+use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Transfer, Trust};
 
 /// Sizes in bytes and counts that hold for every request. See [`Geometry`].
 fn base_geometry(bounce: usize) -> Geometry {
@@ -335,11 +335,40 @@ impl Driver {
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
-                let geometry = request.file.geometry(direction);
                 slot.pinned = pinned;
-                slot.work = Work::Transfer(Transfer::new(direction, trust, geometry, segments, offset, total));
+                // Most requests are one aligned range: whether all of it can go at once is asked before a transfer is made.
+                let mut looked = None;
+                if let (Segments::One(segment), true) = (&segments, trust != Trust::Offload)
+                    && total == segment.len
+                    && Plain::fits(direction, *segment, offset, &request.file, self.base.pass)
+                {
+                    let segment = *segment;
+                    if trust == Trust::Look {
+                        looked = Some(self.look_at(direction, std::iter::once(segment)));
+                    }
+                    if looked.is_none_or(|(_, stop)| stop == Stop::End) {
+                        let slot = &mut self.slots[index as usize];
+                        slot.work = Work::Plain(Plain { direction, trust, segment, offset });
+                        let file = request.file.direct();
+                        slot.file = Some(request.file);
+                        let memory = one(pinned, segment.addr, segment.len);
+                        let op = Op::Rw { write: direction == Direction::Write, file, memory, offset, offload: false };
+                        self.start(index, op, Answer::Completed, false);
+                        return Ok(Key(index));
+                    }
+                }
+                let slot = &mut self.slots[index as usize];
+                let geometry = request.file.geometry(direction);
+                let mut transfer = Transfer::new(direction, trust, geometry, segments, offset, total);
+                let mut first = Event::Start;
+                if let Some((bytes, stop)) = looked {
+                    let action = transfer.step(Event::Start);
+                    debug_assert_eq!(action, Action::Look { len: total }, "what fits is looked at whole");
+                    first = Event::Looked { bytes, stop };
+                }
+                slot.work = Work::Transfer(transfer);
                 slot.file = Some(request.file);
-                self.drive(index, Event::Start);
+                self.drive(index, first);
             }
             Kind::Sync { data_only } => {
                 let op = Op::Sync { file: request.file.buffered(), data_only };
@@ -413,6 +442,7 @@ impl Driver {
 
     /// Ends a request early, as far as that can be done.
     fn cancel(&mut self, index: u32) {
+        self.unfold(index);
         let slot = &mut self.slots[index as usize];
         if let Work::Transfer(transfer) = &mut slot.work {
             transfer.cancel();
@@ -559,8 +589,28 @@ impl Driver {
         }
     }
 
+    /// Makes the transfer of a plain request, as it is after its submission.
+    #[cold]
+    fn unfold(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if let (Work::Plain(plain), Some(file)) = (&slot.work, &slot.file) {
+            slot.work = Work::Transfer(plain.submitted(file.geometry(plain.direction)));
+        }
+    }
+
     /// The main operation of a slot has its result.
     fn answered(&mut self, index: u32, result: i32) {
+        let slot = &mut self.slots[index as usize];
+        if let Work::Plain(plain) = &slot.work {
+            if result as usize == plain.segment.len && result > 0 {
+                match plain.direction {
+                    Direction::Read => self.stats.bytes_read += result as u64,
+                    Direction::Write => self.stats.bytes_written += result as u64,
+                }
+                return self.end(index, Ok(result as usize));
+            }
+            self.unfold(index);
+        }
         let slot = &mut self.slots[index as usize];
         let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
         let event = match slot.answer {
@@ -588,7 +638,7 @@ impl Driver {
                 self.drive(index, event);
             }
             Work::Simple => self.end(index, result),
-            Work::Free => debug_assert!(false, "a completion for a free slot"),
+            Work::Free | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
         }
     }
 
@@ -629,26 +679,25 @@ impl Driver {
         }
     }
 
-    /// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
     fn look(&mut self, index: u32, len: usize) -> Event {
-        self.stats.looked += 1;
         let Work::Transfer(transfer) = &self.slots[index as usize].work else { return Event::Looked { bytes: 0, stop: Stop::Absent } };
-        let Some(residency) = &mut self.residency else { return Event::Looked { bytes: 0, stop: Stop::NotDirect { bytes: len } } };
-        let access = match transfer.direction() {
-            Direction::Read => Access::Fill,
-            Direction::Write => Access::Send,
-        };
-        let mut bytes = 0;
-        for piece in transfer.iter().pieces(0, len) {
-            let look = residency.look(piece.addr, piece.len, access);
-            bytes += look.bytes;
-            if look.stop != Stop::End {
-                self.stats.prefix_submissions += u64::from(bytes > 0);
-                return Event::Looked { bytes, stop: look.stop };
-            }
+        let (bytes, stop) = look_at(&mut self.residency, transfer.direction(), transfer.iter().pieces(0, len));
+        self.count_look(bytes, stop);
+        Event::Looked { bytes, stop }
+    }
+
+    fn look_at(&mut self, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+        let (bytes, stop) = look_at(&mut self.residency, direction, pieces);
+        self.count_look(bytes, stop);
+        (bytes, stop)
+    }
+
+    fn count_look(&mut self, bytes: usize, stop: Stop) {
+        self.stats.looked += 1;
+        match stop {
+            Stop::End => self.stats.resident += 1,
+            _ => self.stats.prefix_submissions += u64::from(bytes > 0),
         }
-        self.stats.resident += 1;
-        Event::Looked { bytes, stop: Stop::End }
     }
 
     /// Does what the transfer said.
@@ -656,6 +705,17 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let write = transfer.direction() == Direction::Write;
+        // What most requests need, and nothing else.
+        match action {
+            Action::Submit { offset, len, offload } if slot.bounce.is_none() => {
+                let file = file.direct();
+                let memory = self.memory(index, 0, len);
+                self.start(index, Op::Rw { write, file, memory, offset, offload }, Answer::Completed, offload);
+                return self.start_ahead(index);
+            }
+            Action::Finish(result) if slot.bounce.is_none() => return self.finish(index, result),
+            _ => {}
+        }
         let bounces =
             matches!(action, Action::CopyIn { .. } | Action::CopyOut { .. } | Action::BounceRead { .. } | Action::BounceWrite { .. });
         if bounces {
@@ -769,16 +829,14 @@ impl Driver {
     fn memory(&mut self, index: u32, skip: usize, len: usize) -> Memory {
         let slot = &mut self.slots[index as usize];
         let Work::Transfer(transfer) = &slot.work else { return Memory::One { addr: 0, len: 0, fixed: None } };
+        let current = transfer.iter().current();
+        let pinned = slot.pinned;
+        if skip == 0 && len > 0 && len <= current.len {
+            return one(pinned, current.addr, len);
+        }
         let mut pieces = transfer.iter().pieces(skip, len);
         let Some(first) = pieces.next() else { return Memory::One { addr: 0, len: 0, fixed: None } };
-        let Some(second) = pieces.next() else {
-            let fixed = slot.pinned.and_then(|pinned| {
-                let (from, to) = (first.addr - pinned.base, first.addr - pinned.base + first.len - 1);
-                let entry = from / Pinned::ENTRY_BYTES;
-                (entry == to / Pinned::ENTRY_BYTES).then(|| pinned.index + entry as u16)
-            });
-            return Memory::One { addr: first.addr, len: first.len, fixed };
-        };
+        let Some(second) = pieces.next() else { return one(pinned, first.addr, first.len) };
         slot.iovecs.clear();
         slot.iovecs.extend(
             [first, second]
@@ -934,6 +992,35 @@ fn admit(file: &FileShared, direction: Direction, segments: &Segments, offset: u
         errno @ ..0 => Err(-errno),
         count => Ok(count as usize),
     })
+}
+
+/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
+fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+    let access = match direction {
+        Direction::Read => Access::Fill,
+        Direction::Write => Access::Send,
+    };
+    let mut bytes = 0;
+    for piece in pieces {
+        let Some(residency) = residency else { return (0, Stop::NotDirect { bytes: piece.len }) };
+        let look = residency.look(piece.addr, piece.len, access);
+        bytes += look.bytes;
+        if look.stop != Stop::End {
+            return (bytes, look.stop);
+        }
+    }
+    (bytes, Stop::End)
+}
+
+/// One range, in its registered buffer if there is one.
+#[inline]
+fn one(pinned: Option<Pinned>, addr: usize, len: usize) -> Memory {
+    let fixed = pinned.and_then(|pinned| {
+        let (from, to) = (addr - pinned.base, addr - pinned.base + len - 1);
+        let entry = from / Pinned::ENTRY_BYTES;
+        (entry == to / Pinned::ENTRY_BYTES).then(|| pinned.index + entry as u16)
+    });
+    Memory::One { addr, len, fixed }
 }
 
 /// What a refused io_uring means, and what to do.

@@ -9,7 +9,7 @@ use super::op::Op;
 use crate::file::FileShared;
 use crate::memory::Pinned;
 use crate::sys::Errno;
-use crate::transfer::{Action, Direction, Segments, Transfer, Trust};
+use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust};
 
 /// Names a request in flight. Good until its result was taken or it was abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,41 @@ pub(super) enum Answer {
     Prepared,
 }
 
+/// A transfer whose first steps are known beforehand: submit all of it, and if all of it was moved, finish. Its [`Transfer`] is made only
+/// where the kernel answers anything else.
+#[derive(Clone, Copy)]
+pub(super) struct Plain {
+    pub(super) direction: Direction,
+    pub(super) trust: Trust,
+    pub(super) segment: Segment,
+    pub(super) offset: u64,
+}
+
+impl Plain {
+    /// Whether the transfer would submit all of it at once, if all of it is resident.
+    pub(super) fn fits(direction: Direction, segment: Segment, offset: u64, file: &FileShared, pass: usize) -> bool {
+        let sizes = segment.len as u64 | offset;
+        file.takes_plain(direction, segment.addr, sizes) && segment.len > 0 && segment.len <= pass
+    }
+
+    /// The transfer, just after its submission.
+    pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
+        let Plain { direction, trust, segment, offset } = self;
+        let mut transfer = Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len);
+        let mut action = transfer.step(Event::Start);
+        if let Action::Look { len } = action {
+            action = transfer.step(Event::Looked { bytes: len, stop: Stop::End });
+        }
+        debug_assert_eq!(action, Action::Submit { offset, len: segment.len, offload: false });
+        transfer
+    }
+}
+
 /// What is done for the request.
 pub(super) enum Work {
     Free,
+    /// A transfer that one submission is expected to carry out.
+    Plain(Plain),
     Transfer(Transfer),
     Simple,
 }

@@ -78,7 +78,12 @@ impl Submission {
     }
 
     /// Gives up: `buffer` is kept until the kernel is done with it.
+    #[inline]
     fn abandon(&mut self, buffer: impl FnOnce() -> Box<dyn Any>) {
+        // Awaited to its end, as nearly all are.
+        if matches!(self.state, State::Over) {
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Over) {
             State::InFlight(key) => {
                 let buffer = buffer();

@@ -244,6 +244,16 @@ impl FileShared {
         !matches!(self.path, IoPath::Buffered(Reason::Kind))
     }
 
+    /// Whether a direct request takes memory at `addr`, where `sizes` holds the bits of its length and its offset.
+    #[inline]
+    pub(crate) fn takes_plain(&self, direction: Direction, addr: usize, sizes: u64) -> bool {
+        let block = match direction {
+            Direction::Read => self.alignment.read_offset,
+            Direction::Write => self.alignment.offset,
+        };
+        self.direct.is_some() && !self.append && addr & (self.alignment.mem as usize - 1) == 0 && sizes & (u64::from(block) - 1) == 0
+    }
+
     /// What pread64 and pwrite64 check before they look at memory (ksys_pread64, vfs_read, rw_verify_area), in the same order.
     /// Returns how much of `total` one call would move at most.
     pub(crate) fn admit(&self, direction: Direction, offset: u64, total: usize, vectored: bool) -> Result<usize, Errno> {

@@ -128,6 +128,10 @@ impl IovIter {
     /// How many of the next `max` bytes one direct request can take: every piece starts at a multiple of `mem`, and every piece but the last
     /// is a multiple of `block` long (`bdev_iter_is_aligned`). The result is a multiple of `block`, both powers of two.
     pub(crate) fn aligned_prefix(&self, mem: usize, block: usize, max: usize) -> usize {
+        if let Segments::One(_) = self.segments {
+            let piece = self.current();
+            return if piece.addr & (mem - 1) == 0 { piece.len.min(max) & !(block - 1) } else { 0 };
+        }
         let mut sum = 0;
         for piece in self.pieces(0, max) {
             if piece.addr & (mem - 1) != 0 {

@@ -268,7 +268,7 @@ impl Transfer {
 
     fn refill_budget(&mut self) {
         // Every halving of the largest window down to one page may cost two passes (a submission refused, a fault-in refused).
-        let halvings = (self.geometry.window / self.geometry.page).max(1).ilog2();
+        let halvings = self.geometry.window.max(1).ilog2().saturating_sub(self.geometry.page.max(1).ilog2());
         self.budget = 2 * halvings + self.geometry.tries;
     }
 
@@ -347,6 +347,10 @@ impl Transfer {
         let Geometry { direct, block, page, middle, .. } = *self.geometry;
         let (rest, position) = (self.rest(), self.position());
         if !direct {
+            return Route::Main(rest);
+        }
+        // What most requests are, without a division.
+        if (position | rest as u64) & (block as u64 - 1) == 0 {
             return Route::Main(rest);
         }
         let (block, page) = (block as u64, page.max(block) as u64);
@@ -644,7 +648,12 @@ impl Transfer {
     }
 
     /// What to fault in while the last action is under way, if anything: asked after every step, and when a fault-in ahead ended.
+    #[inline]
     pub(crate) fn ahead(&mut self) -> Option<Ahead> {
+        if self.cold { self.ahead_of_cursor() } else { None }
+    }
+
+    fn ahead_of_cursor(&mut self) -> Option<Ahead> {
         let busy = matches!(self.stage, Stage::Submitted { .. } | Stage::FaultingIn { .. });
         let useful = busy && self.cold && self.window == self.geometry.window;
         if !useful || self.ahead || self.ahead_failed || self.cancelled {

@@ -4,6 +4,8 @@
 //! is a module of its own; none of them knows another's options.
 
 mod bench;
+mod check;
+mod check_command;
 mod engine;
 mod facts;
 mod probe;
@@ -29,6 +31,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Say what direct I/O and io_uring can do for a file or a directory
     Probe(probe::Arguments),
+    /// See which ways of doing I/O survive in a directory: the aio and page-fault regressions
+    Check(check_command::Arguments),
 }
 
 /// Which back end the engine is asked for.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
+        Command::Check(arguments) => check_command::run(&arguments),
     };
     match outcome {
         Ok(status) => status,
