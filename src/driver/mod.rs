@@ -310,14 +310,20 @@ impl Driver {
         }
     }
 
-    /// Starts a request, or gives it back where as many as allowed are in flight.
+    /// Whether one more request may be in flight.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Starts a request. There must be room: asked apart, because a request is large, and handing it back costs as much as starting it.
     ///
     /// # Safety
     ///
     /// The memory that a transfer names may be read, and for a read from the file written, by the kernel and by this driver from now until
     /// the result was taken with [`Driver::take`]; or it was left to [`Driver::abandon`], whose buffer keeps it valid.
-    pub(crate) unsafe fn push(&mut self, request: Request) -> Result<Key, Request> {
-        let Some(index) = self.free.pop() else { return Err(request) };
+    pub(crate) unsafe fn push(&mut self, request: Request) -> Key {
+        let Some(index) = self.free.pop() else { unreachable!("has_room was not asked") };
         let started_ns = self.now();
         self.stats.requests += 1;
         let slot = &mut self.slots[index as usize];
@@ -330,7 +336,7 @@ impl Driver {
                     Err(result) => {
                         slot.work = Work::Simple;
                         self.end(index, result);
-                        return Ok(Key(index));
+                        return Key(index);
                     }
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
@@ -354,7 +360,7 @@ impl Driver {
                         let memory = one(pinned, segment.addr, segment.len);
                         let op = Op::Rw { write: direction == Direction::Write, file, memory, offset, offload: false };
                         self.start(index, op, Answer::Completed, false);
-                        return Ok(Key(index));
+                        return Key(index);
                     }
                 }
                 let slot = &mut self.slots[index as usize];
@@ -389,7 +395,7 @@ impl Driver {
                 }
             }
         }
-        Ok(Key(index))
+        Key(index)
     }
 
     fn start_simple(&mut self, index: u32, file: Rc<FileShared>, op: Op) {

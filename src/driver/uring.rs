@@ -2,7 +2,6 @@
 //!
 //! May know: the io-uring crate, descriptors, addresses. Must not know: requests, windows, buffers and who owns them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -54,8 +53,8 @@ const SETUPS: [Setup; 4] = [
 
 pub(crate) struct Uring {
     ring: IoUring,
-    /// What found no place in the submission queue. At most as long as the driver has operations in flight.
-    backlog: VecDeque<squeue::Entry>,
+    /// What the next `enter` starts. At most as long as the driver has operations in flight, which may be more than the submission queue.
+    queued: Vec<squeue::Entry>,
     wake: Arc<OwnedFd>,
     watching: bool,
     files: Vec<u32>,
@@ -83,7 +82,7 @@ impl Uring {
 
         let mut uring = Uring {
             ring,
-            backlog: VecDeque::new(),
+            queued: Vec::new(),
             wake: Arc::new(wake::eventfd()?),
             watching: false,
             files: Vec::new(),
@@ -113,6 +112,7 @@ impl Uring {
     fn prove(&mut self) -> io::Result<()> {
         // SAFETY: a NOP names no memory.
         unsafe { self.push_entry(opcode::Nop::new().build().user_data(IGNORED)) };
+        self.refill();
         self.ring.submit_and_wait(1)?;
         match self.ring.completion().next() {
             Some(done) if done.result() >= 0 => Ok(()),
@@ -150,7 +150,7 @@ impl Uring {
     }
 
     pub(crate) fn has_queued(&mut self) -> bool {
-        !self.backlog.is_empty() || !self.ring.submission().is_empty()
+        !self.queued.is_empty() || !self.ring.submission().is_empty()
     }
 
     /// # Safety
@@ -166,13 +166,7 @@ impl Uring {
     ///
     /// What the entry names stays valid until its completion.
     unsafe fn push_entry(&mut self, entry: squeue::Entry) {
-        if self.backlog.is_empty() {
-            // SAFETY: the caller's contract.
-            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
-                return;
-            }
-        }
-        self.backlog.push_back(entry);
+        self.queued.push(entry);
     }
 
     pub(crate) fn cancel(&mut self, token: u64) {
@@ -180,14 +174,13 @@ impl Uring {
         unsafe { self.push_entry(opcode::AsyncCancel::new(token).build().user_data(IGNORED)) }
     }
 
+    /// Moves entries to the submission queue, as many as it takes, in order.
     fn refill(&mut self) {
         let mut queue = self.ring.submission();
-        while let Some(entry) = self.backlog.front() {
-            // SAFETY: the entry came through `push_entry`, whose contract still holds: it was not started yet.
-            if unsafe { queue.push(entry) }.is_err() {
-                break;
-            }
-            self.backlog.pop_front();
+        let count = self.queued.len().min(queue.capacity() - queue.len());
+        // SAFETY: the entries came through `push_entry`, whose contract still holds: none was started yet.
+        if unsafe { queue.push_multiple(&self.queued[..count]) }.is_ok() {
+            self.queued.drain(..count);
         }
     }
 
@@ -198,13 +191,11 @@ impl Uring {
             // SAFETY: a poll names no memory, and the ring is closed before the eventfd.
             unsafe { self.push_entry(watch.build().user_data(WAKE)) };
         }
+        self.refill();
         // What does not fit in the submission queue goes in turns; each of them takes at least one entry, or ends in an error.
-        while !self.backlog.is_empty() {
-            self.refill();
-            if self.backlog.is_empty() {
-                break;
-            }
+        while !self.queued.is_empty() {
             self.call(Wait::No, stats)?;
+            self.refill();
         }
         let wait = if self.ring.completion().is_empty() { wait } else { Wait::No };
         let queued = !self.ring.submission().is_empty();

@@ -18,9 +18,9 @@ use crate::memory::{IoBuf, IoBufMut};
 use crate::sys::Errno;
 
 enum State {
-    /// Not admitted yet.
+    /// Not admitted yet. Boxed, so that all the others are small.
     Waiting {
-        request: Option<Request>,
+        request: Box<Request>,
         ticket: Option<u64>,
     },
     InFlight(Key),
@@ -40,32 +40,17 @@ impl Submission {
     ///
     /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid was handed to `abandon`, or for ever.
     pub(crate) unsafe fn new(inner: &Rc<Inner>, request: Request) -> Submission {
-        // SAFETY: the caller's contract is that of `push`.
-        let state = match inner.with(|driver| unsafe { driver.push(request) }) {
-            Ok(key) => State::InFlight(key),
-            Err(request) => State::Waiting { request: Some(request), ticket: None },
-        };
+        let state = inner.with(|driver| match driver.has_room() {
+            // SAFETY: the caller's contract is that of `push`.
+            true => State::InFlight(unsafe { driver.push(request) }),
+            false => State::Waiting { request: Box::new(request), ticket: None },
+        });
         Submission { inner: inner.clone(), state }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Errno>> {
-        if let State::Waiting { request, ticket } = &mut self.state {
-            let Some(wanted) = request.take() else { return Poll::Pending };
-            // SAFETY: the contract of `new` covers the whole life of this submission.
-            match self.inner.with(|driver| unsafe { driver.push(wanted) }) {
-                Ok(key) => {
-                    // A place in the queue that was not called up is given back.
-                    if let Some(ticket) = ticket.take() {
-                        self.inner.with(|driver| driver.leave_queue(ticket));
-                    }
-                    self.state = State::InFlight(key);
-                }
-                Err(wanted) => {
-                    *request = Some(wanted);
-                    *ticket = Some(self.inner.with(|driver| driver.wait_for_slot(*ticket, context.waker())));
-                    return Poll::Pending;
-                }
-            }
+        if let State::Waiting { .. } = self.state {
+            self.admit(context);
         }
         let State::InFlight(key) = self.state else { return Poll::Pending };
         match self.inner.with(|driver| driver.take(key, context.waker())) {
@@ -75,6 +60,25 @@ impl Submission {
             }
             None => Poll::Pending,
         }
+    }
+
+    /// Starts the request if there is room by now, or waits for it.
+    fn admit(&mut self, context: &mut Context<'_>) {
+        let state = &mut self.state;
+        self.inner.with(|driver| {
+            if let State::Waiting { ticket, .. } = state
+                && !driver.has_room()
+            {
+                *ticket = Some(driver.wait_for_slot(*ticket, context.waker()));
+            } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over) {
+                // SAFETY: the contract of `new` covers the whole life of this submission.
+                *state = State::InFlight(unsafe { driver.push(*request) });
+                // A place in the queue that was not called up is given back.
+                if let Some(ticket) = ticket {
+                    driver.leave_queue(ticket);
+                }
+            }
+        });
     }
 
     /// Gives up: `buffer` is kept until the kernel is done with it.
