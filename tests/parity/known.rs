@@ -33,5 +33,6 @@ pub(crate) fn cases() -> Vec<Case> {
         // XFS moves 3584 of these 4096 bytes, says so, and the file reads as zeros: a short direct write is not to be believed.
         write(0, 0, raw, vec![piece(Kind::NoAccess, 512, 4096, 11, 1)]),
         write(6, 8192, raw, vec![piece(Kind::NoAccess, 512, 40_960, 5, 1)]),
+        write(5, 65_536 - 512, raw, vec![piece(Kind::NoAccess, 0, 12_288, 4, 1)]),
     ]
 }
