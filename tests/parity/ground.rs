@@ -113,6 +113,8 @@ impl Ground {
             }
             if beyond {
                 use std::os::unix::fs::FileExt;
+                // From nothing, so that the rest of the last page is zero again.
+                sys::ftruncate(side.short[1].as_raw_fd(), 0);
                 side.short[1].write_all_at(&patterned(SHORT_BYTES, 5), 0).expect("the short file");
             }
         }
