@@ -4,7 +4,7 @@
 
 use crate::check::io::{Io, Open};
 use crate::check::memory::Map;
-use crate::check::pattern::{bytes, difference};
+use crate::check::pattern::{Random, bytes, difference};
 use crate::check::verdict::{Doing, ensure};
 use crate::check::{Context, Outcome, Scenario, Stop, race};
 
@@ -12,7 +12,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "append-allocate",
     number: "generic/586",
     story: "A write behind the end and an allocation at the same moment leave a file of the size of both.",
-    randomised: false,
+    randomised: true,
     run,
 };
 
@@ -20,8 +20,8 @@ const BLOCK: usize = 4096;
 const SEED: u64 = 1;
 
 /// What a round allocates from the beginning, and where and how much it writes.
-fn plan(round: usize, unit: usize) -> (usize, usize, usize) {
-    match round % 4 {
+fn plan(cx: &Context, round: usize, unit: usize) -> (usize, usize, usize) {
+    match Random::new(cx.seed.wrapping_add((round as u64) << 32)).below(4) {
         0 => (BLOCK, BLOCK, BLOCK),
         1 => (3 * BLOCK, BLOCK, BLOCK),
         2 => (BLOCK, 16 * BLOCK, 4 * BLOCK),
@@ -40,7 +40,7 @@ fn run(cx: &Context) -> Outcome {
     };
     let before = |_| std::fs::write(&path, b"").doing("empty the file");
     let work = |thread: usize, round: usize, io: &mut dyn Io| {
-        let (allocated, start, len) = plan(round, unit);
+        let (allocated, start, len) = plan(cx, round, unit);
         let file = io.file(&path, Open::Write)?;
         let outcome = if thread == 0 {
             let map = Map::pattern(SEED, len)?;
@@ -57,7 +57,7 @@ fn run(cx: &Context) -> Outcome {
         outcome
     };
     let after = |round| {
-        let (allocated, start, len) = plan(round, unit);
+        let (allocated, start, len) = plan(cx, round, unit);
         let mut wanted = vec![0; allocated.max(start + len)];
         wanted[start..start + len].copy_from_slice(&bytes(SEED, 0, len));
         let words = format!("allocated {allocated}, wrote {len} at {start}");

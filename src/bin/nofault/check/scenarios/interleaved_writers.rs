@@ -4,7 +4,7 @@
 
 use crate::check::io::{Io, Open, Request, told};
 use crate::check::memory::Map;
-use crate::check::pattern::{bytes, mismatch};
+use crate::check::pattern::{Random, bytes, mismatch};
 use crate::check::verdict::{Doing, ensure};
 use crate::check::{Context, Outcome, Scenario, Stop, race};
 
@@ -12,7 +12,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "interleaved-writers",
     number: "generic/391",
     story: "Two writers of every other block of an extent (a hole, unwritten, written) leave all blocks right.",
-    randomised: false,
+    randomised: true,
     run,
 };
 
@@ -21,13 +21,18 @@ const BATCH: usize = 16;
 const OLD: u64 = 1;
 const NEW: u64 = 2;
 
+/// What is there before a round: 0 a hole, 1 an unwritten extent, 2 a written one.
+fn state(cx: &Context, round: usize) -> usize {
+    Random::new(cx.seed.wrapping_add((round as u64) << 32)).below(3)
+}
+
 fn run(cx: &Context) -> Outcome {
     let len = cx.at_most(512 << 10, 2 * BATCH * BLOCK);
     let path = cx.path("file");
     let mut io = cx.io()?;
     let before = |round: usize| {
         std::fs::write(&path, b"")?;
-        match round % 3 {
+        match state(cx, round) {
             0 => std::fs::File::options().write(true).open(&path)?.set_len(len as u64).doing("extend the file"),
             1 => {
                 let file = io.file(&path, Open::Write)?;
@@ -65,7 +70,12 @@ fn run(cx: &Context) -> Outcome {
         let seen = cx.contents(&path)?;
         ensure!(seen.len() == len, "the file has {} bytes instead of {len}", seen.len());
         let wrong = mismatch(&seen, NEW, 0);
-        ensure!(wrong.is_none(), "in {}, {}", ["a hole", "an unwritten extent", "a written extent"][round % 3], wrong.unwrap_or_default());
+        ensure!(
+            wrong.is_none(),
+            "in {}, {}",
+            ["a hole", "an unwritten extent", "a written extent"][state(cx, round)],
+            wrong.unwrap_or_default()
+        );
         Ok(())
     };
     race::race(cx, 2, 60, before, work, after)

@@ -13,7 +13,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "last-reference",
     number: "generic/323",
     story: "Requests in flight when their file is closed, and unlinked, end whole.",
-    randomised: false,
+    randomised: true,
     run,
 };
 
@@ -26,10 +26,11 @@ fn run(cx: &Context) -> Outcome {
     let len = count * PIECE;
     let mut io = cx.io()?;
     let path = cx.path("file");
+    let mut random = cx.random();
     for round in race::rounds(40) {
-        let unlinked = round % 2 == 1;
+        let unlinked = random.below(2) == 1;
         // Over what is there, and into nothing.
-        cx.pattern_file(&path, OLD, if round % 4 < 2 { len } else { 0 })?;
+        cx.pattern_file(&path, OLD, if random.below(2) == 0 { len } else { 0 })?;
         let map = Map::pattern(NEW, len)?;
         let piece = |i: usize| i * PIECE..(i + 1) * PIECE;
         let file = opened(&mut *io, &path, Open::Write, unlinked)?;
@@ -44,7 +45,7 @@ fn run(cx: &Context) -> Outcome {
 
         cx.pattern_file(&path, OLD, len)?;
         // Cold memory half of the time, so that the request has stages left when the file is closed.
-        let map = if round % 4 < 2 { Map::anonymous(len)? } else { Map::pattern(NEW, len)? };
+        let map = if random.below(2) == 0 { Map::anonymous(len)? } else { Map::pattern(NEW, len)? };
         let file = opened(&mut *io, &path, Open::Read, unlinked)?;
         let requests: Vec<_> = (0..count).map(|i| Request::read(file, map.piece(piece(i)), i * PIECE)).collect();
         for result in io.run_closing(file, &requests)? {
