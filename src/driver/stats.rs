@@ -92,7 +92,10 @@ impl fmt::Display for Stats {
         writeln!(f, "other ways          {} bounced, {} buffered", self.bounced, self.buffered)?;
         writeln!(f, "again               {} resubmissions, {} retries", self.resubmissions, self.retries)?;
         writeln!(f, "waits               {} for admission, {} for the slow lane", self.admission_waits, self.slow_lane_waits)?;
-        writeln!(f, "submit call         {}", self.submit_time)?;
+        match self.submit_time.count() {
+            0 => writeln!(f, "submit call         not measured")?,
+            _ => writeln!(f, "submit call         {}", self.submit_time)?,
+        }
         write!(f, "latency             {}", self.latency)?;
         for fallback in &self.fallbacks {
             write!(f, "\nfallback            {fallback}")?;

@@ -24,6 +24,9 @@ pub struct LeftBehind {
 
 /// How many requests outlived their engine because they could be neither finished nor cancelled in time. First takes in those of this
 /// thread that have ended since.
+///
+/// With io_uring the end of the thread waits, in the kernel (`io_wq_put_and_exit`), for a worker that a fault still holds; whoever resolves
+/// that fault must not be this thread.
 pub fn left_behind() -> LeftBehind {
     visit();
     LeftBehind { pending: PENDING.load(Ordering::Relaxed), leaked: LEAKED.load(Ordering::Relaxed) }

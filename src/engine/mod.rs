@@ -85,7 +85,8 @@ impl EngineBuilder {
 /// A handle: clones share the engine, and so do the files and requests made from it. It is gone when the last of them is dropped. Then
 /// everything in flight is cancelled and waited for, a second at most (see [`EngineBuilder::drain_timeout`]). What still can't end, such
 /// as a page fault that this very thread would have to resolve, stays behind with its buffers, see [`left_behind`]: never freed under the
-/// kernel's hands, and never waited for.
+/// kernel's hands, and not waited for by the engine. (The kernel does wait when the thread itself ends: with io_uring a thread is not gone
+/// before the workers of its rings are. The end of the process ends them.)
 ///
 /// It neither survives fork(2) in the child, nor can it be sent to another thread: an io_uring belongs to the thread that submits.
 ///

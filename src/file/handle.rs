@@ -33,8 +33,8 @@ pub enum Policy {
 /// pages. Both are coherent with direct I/O on the same file, as far as the kernel keeps it so: overlapping requests in flight at the same
 /// time have no order, and a page that is written directly must not be written through the page cache at the same time.
 ///
-/// Each request is started by the call, if less than [`depth`](crate::EngineBuilder::depth) are in flight; awaiting it gives its one
-/// result: what pread(2) or pwrite(2) on a buffered descriptor would return for the same file and memory, be it the same count or the same
+/// Each request is started by the call, if less than [`depth`](crate::EngineBuilder::depth) are in flight, or else when its future is polled
+/// and there is room; awaiting it gives its one result: what pread(2) or pwrite(2) on a buffered descriptor would return for the same file and memory, be it the same count or the same
 /// errno. Bytes counted are bytes moved. After an error with nothing counted, bytes of the range may have been changed: EIO, ENOSPC and
 /// EFAULT say nothing of how far the device got.
 ///
@@ -138,15 +138,21 @@ impl File {
         unsafe { IoVec::write(submission, buffers) }
     }
 
-    /// Reads until the buffer is full.
+    /// A second handle, for a future that goes on by itself.
+    fn again(&self) -> File {
+        File { engine: self.engine.clone(), shared: self.shared.clone() }
+    }
+
+    /// Reads until the buffer is full: for a `Vec<u8>` up to its capacity, which may be more than you asked for; `vec.slice(..n)` says how
+    /// much it is to be.
     ///
     /// # Errors
     ///
     /// As [`File::read_at`], and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the file ends before; what was read until then is in
     /// the buffer.
-    pub fn read_exact_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<'_, B> {
+    pub fn read_exact_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<B> {
         let total = buffer.bytes_total();
-        let first = self.read_at(buffer, offset);
+        let (file, first) = (self.again(), self.read_at(buffer, offset));
         async move {
             let (mut result, mut buffer) = first.await;
             let mut done = 0;
@@ -159,7 +165,7 @@ impl File {
                 if done >= total {
                     return (Ok(()), buffer);
                 }
-                let (next, slice) = self.read_at(buffer.slice(done..total), offset + done as u64).await;
+                let (next, slice) = file.read_at(buffer.slice(done..total), offset + done as u64).await;
                 (result, buffer) = (next, slice.into_inner());
             }
         }
@@ -170,9 +176,9 @@ impl File {
     /// # Errors
     ///
     /// As [`File::write_at`]; how much was written before is not told.
-    pub fn write_all_at<B: IoBuf>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<'_, B> {
+    pub fn write_all_at<B: IoBuf>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<B> {
         let total = buffer.bytes_init();
-        let first = self.write_at(buffer, offset);
+        let (file, first) = (self.again(), self.write_at(buffer, offset));
         async move {
             let (mut result, mut buffer) = first.await;
             let mut done = 0;
@@ -185,7 +191,7 @@ impl File {
                 if done >= total {
                     return (Ok(()), buffer);
                 }
-                let (next, slice) = self.write_at(buffer.slice(done..total), offset + done as u64).await;
+                let (next, slice) = file.write_at(buffer.slice(done..total), offset + done as u64).await;
                 (result, buffer) = (next, slice.into_inner());
             }
         }
