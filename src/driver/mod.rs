@@ -35,8 +35,8 @@ use backend::Backend;
 use bounce::Bounce;
 pub use hist::Histogram;
 use op::{Completion, Memory, Op, Wait};
-use slot::{Answer, Lane, Plain, Slot, Work, token, untoken};
-pub(crate) use slot::{Key, Kind, Request};
+use slot::{Answer, Lane, Slot, Work, token, untoken};
+pub(crate) use slot::{Key, Kind, Plain, Request};
 pub use stats::Stats;
 use threads::Threads;
 pub use uring::SubmitTiming;
@@ -316,6 +316,41 @@ impl Driver {
         !self.free.is_empty()
     }
 
+    /// Starts a read or write of one range, if there is room and nothing speaks against sending all of it at once. Most requests end here.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Driver::push`].
+    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: Plain, pinned: Option<Pinned>) -> Option<Key> {
+        let Plain { direction, segment, offset, .. } = plain;
+        if !file.takes_plain(direction, segment.addr, segment.len, offset) {
+            return None;
+        }
+        let pinned = pinned.filter(|pinned| pinned.engine == self.id);
+        let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
+        if trust != Trust::Full {
+            // What is not all there is looked at once more by its transfer, after what else has to be checked.
+            if trust == Trust::Offload || self.free.is_empty() || self.look_at(direction, std::iter::once(segment)).1 != Stop::End {
+                return None;
+            }
+        }
+        let index = self.free.pop()?;
+        self.stats.requests += 1;
+        let started_ns = self.now();
+        let slot = &mut self.slots[index as usize];
+        slot.started_ns = started_ns;
+        slot.pinned = pinned;
+        slot.work = Work::Plain(Plain { trust, ..plain });
+        slot.file = Some(file.clone());
+        slot.answer = Answer::Completed;
+        slot.main = true;
+        let memory = one(pinned, segment.addr, segment.len);
+        let op = Op::Rw { write: direction == Direction::Write, file: file.direct(), memory, offset, offload: false };
+        // SAFETY: as in `start`.
+        unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
+        Some(Key(index))
+    }
+
     /// Starts a request. There must be room: asked apart, because a request is large, and handing it back costs as much as starting it.
     ///
     /// # Safety
@@ -342,39 +377,10 @@ impl Driver {
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
                 slot.pinned = pinned;
-                // Most requests are one aligned range: whether all of it can go at once is asked before a transfer is made.
-                let mut looked = None;
-                if let (Segments::One(segment), true) = (&segments, trust != Trust::Offload)
-                    && total == segment.len
-                    && Plain::fits(direction, *segment, offset, &request.file, self.base.pass)
-                {
-                    let segment = *segment;
-                    if trust == Trust::Look {
-                        looked = Some(self.look_at(direction, std::iter::once(segment)));
-                    }
-                    if looked.is_none_or(|(_, stop)| stop == Stop::End) {
-                        let slot = &mut self.slots[index as usize];
-                        slot.work = Work::Plain(Plain { direction, trust, segment, offset });
-                        let file = request.file.direct();
-                        slot.file = Some(request.file);
-                        let memory = one(pinned, segment.addr, segment.len);
-                        let op = Op::Rw { write: direction == Direction::Write, file, memory, offset, offload: false };
-                        self.start(index, op, Answer::Completed, false);
-                        return Key(index);
-                    }
-                }
-                let slot = &mut self.slots[index as usize];
                 let geometry = request.file.geometry(direction);
-                let mut transfer = Transfer::new(direction, trust, geometry, segments, offset, total);
-                let mut first = Event::Start;
-                if let Some((bytes, stop)) = looked {
-                    let action = transfer.step(Event::Start);
-                    debug_assert_eq!(action, Action::Look { len: total }, "what fits is looked at whole");
-                    first = Event::Looked { bytes, stop };
-                }
-                slot.work = Work::Transfer(transfer);
+                slot.work = Work::Transfer(Transfer::new(direction, trust, geometry, segments, offset, total));
                 slot.file = Some(request.file);
-                self.drive(index, first);
+                self.drive(index, Event::Start);
             }
             Kind::Sync { data_only } => {
                 let op = Op::Sync { file: request.file.buffered(), data_only };
@@ -440,6 +446,7 @@ impl Driver {
     }
 
     /// Keeps a waker for which there is no use until the driver is not borrowed: it may own a task, and that requests of this engine.
+    #[inline]
     fn bury(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             self.graves.push(Box::new(waker));

@@ -57,20 +57,14 @@ pub(super) enum Answer {
 /// A transfer whose first steps are known beforehand: submit all of it, and if all of it was moved, finish. Its [`Transfer`] is made only
 /// where the kernel answers anything else.
 #[derive(Clone, Copy)]
-pub(super) struct Plain {
-    pub(super) direction: Direction,
-    pub(super) trust: Trust,
-    pub(super) segment: Segment,
-    pub(super) offset: u64,
+pub(crate) struct Plain {
+    pub(crate) direction: Direction,
+    pub(crate) trust: Trust,
+    pub(crate) segment: Segment,
+    pub(crate) offset: u64,
 }
 
 impl Plain {
-    /// Whether the transfer would submit all of it at once, if all of it is resident.
-    pub(super) fn fits(direction: Direction, segment: Segment, offset: u64, file: &FileShared, pass: usize) -> bool {
-        let sizes = segment.len as u64 | offset;
-        file.takes_plain(direction, segment.addr, sizes) && segment.len > 0 && segment.len <= pass
-    }
-
     /// The transfer, just after its submission.
     pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
         let Plain { direction, trust, segment, offset } = self;

@@ -13,9 +13,11 @@ use std::task::{Context, Poll};
 use super::Inner;
 #[cfg(doc)]
 use crate::driver::Driver;
-use crate::driver::{Key, Request};
-use crate::memory::{IoBuf, IoBufMut};
+use crate::driver::{Key, Kind, Plain, Request};
+use crate::file::FileShared;
+use crate::memory::{IoBuf, IoBufMut, Pinned};
 use crate::sys::Errno;
+use crate::transfer::Segments;
 
 enum State {
     /// Not admitted yet. Boxed, so that all the others are small.
@@ -48,6 +50,23 @@ impl Submission {
         Submission { inner: inner.clone(), state }
     }
 
+    /// Starts a read or write of one range, by the short way if it can.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submission::new`].
+    pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain, pinned: Option<Pinned>) -> Submission {
+        // SAFETY: the caller's contract is that of `push_plain`.
+        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, plain, pinned) }) {
+            return Submission { inner: inner.clone(), state: State::InFlight(key) };
+        }
+        let Plain { direction, trust, segment, offset } = plain;
+        let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
+        // SAFETY: the caller's contract.
+        unsafe { Submission::new(inner, Request { file: file.clone(), kind }) }
+    }
+
+    #[inline]
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Errno>> {
         if let State::Waiting { .. } = self.state {
             self.admit(context);

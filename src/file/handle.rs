@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions};
-use crate::driver::{Kind, Request};
+use crate::driver::{Kind, Plain, Request};
 use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
 use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned};
 use crate::transfer::{Direction, Segment, Segments, Trust};
@@ -93,7 +93,13 @@ impl File {
     }
 
     fn transfer(&self, direction: Direction, segments: Segments, offset: u64, trust: Trust, pinned: Option<Pinned>) -> Submission {
-        self.submit(Kind::Transfer { direction, segments, offset, trust, pinned })
+        match segments {
+            // SAFETY: as in `submit`.
+            Segments::One(segment) => unsafe {
+                Submission::plain(&self.engine.inner, &self.shared, Plain { direction, trust, segment, offset }, pinned)
+            },
+            Segments::Many(_) => self.submit(Kind::Transfer { direction, segments, offset, trust, pinned }),
+        }
     }
 
     /// Reads into a buffer, from `offset` bytes on. Fills [`bytes_total`](IoBufMut::bytes_total) bytes, for a `Vec<u8>` its capacity.

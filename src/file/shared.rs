@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::align::{self, Alignment, AlignmentSource};
 use crate::driver::op::FileRef;
 use crate::sys::{self, Errno};
-use crate::transfer::{Direction, Geometry, MAX_RW_COUNT};
+use crate::transfer::{Direction, Geometry, MAX_RW_COUNT, USER_END};
 
 /// The way the bytes of a file go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,15 +244,22 @@ impl FileShared {
         !matches!(self.path, IoPath::Buffered(Reason::Kind))
     }
 
-    /// Whether one operation on the file's main path takes memory at `addr`, where `sizes` holds the bits of its length and its offset.
+    /// Whether one operation on the file's main path takes all of a range, as far as the file and the numbers can tell. What this refuses may
+    /// still be right: it is looked at more closely by [`FileShared::admit`] and by a transfer.
     #[inline]
-    pub(crate) fn takes_plain(&self, direction: Direction, addr: usize, sizes: u64) -> bool {
-        let block = match direction {
-            Direction::Read => self.alignment.read_offset,
-            Direction::Write => self.alignment.offset,
+    pub(crate) fn takes_plain(&self, direction: Direction, addr: usize, len: usize, offset: u64) -> bool {
+        let (allowed, block) = match direction {
+            Direction::Read => (self.readable, self.alignment.read_offset),
+            Direction::Write => (self.writable, self.alignment.offset),
         };
-        // Without a direct path all of these are 1.
-        !self.append && addr & (self.alignment.mem as usize - 1) == 0 && sizes & (u64::from(block) - 1) == 0
+        // Without a direct path all alignments are 1.
+        let aligned = addr & (self.alignment.mem as usize - 1) == 0 && (len as u64 | offset) & (u64::from(block) - 1) == 0;
+        let ordinary = allowed && !self.append && self.kind == Kind::Positioned;
+        aligned
+            && ordinary
+            && len.wrapping_sub(1) < self.reads.pass
+            && offset <= (i64::MAX / 2) as u64
+            && addr <= USER_END - self.reads.pass
     }
 
     /// What pread64 and pwrite64 check before they look at memory (ksys_pread64, vfs_read, rw_verify_area), in the same order.

@@ -11,10 +11,10 @@ pub(crate) struct Segment {
 
 /// The end of what a process can map without asking for more than the usual address space (TASK_SIZE_MAX).
 #[cfg(target_arch = "x86_64")]
-const USER_END: usize = (1 << 47) - 4096;
+pub(crate) const USER_END: usize = (1 << 47) - 4096;
 /// The end of what a process can map. Nothing is refused that the kernel might take: half of all addresses are the kernel's everywhere.
 #[cfg(not(target_arch = "x86_64"))]
-const USER_END: usize = usize::MAX / 2;
+pub(crate) const USER_END: usize = usize::MAX / 2;
 
 /// The memory of one request. One segment, the common case, costs no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -19,7 +19,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use iter::{IovIter, MAX_RW_COUNT, Segment, Segments};
+pub(crate) use iter::{IovIter, MAX_RW_COUNT, Segment, Segments, USER_END};
 pub(crate) use machine::{Action, Direction, Event, Geometry, Transfer, Trust};
 
 pub(crate) use crate::memory::residency::Stop;
