@@ -295,10 +295,27 @@ fn an_unreadable_block_ends_a_read_just_before_it() {
     let (result, steps) = run(&mut transfer, |action| match action {
         Action::Submit { offset, len, .. } if offset as usize + len <= bad => Event::Completed(Ok(len)),
         Action::Submit { .. } => Event::Completed(Err(libc::EIO)),
+        // The last word is the page cache's, and it can't read the block either.
+        Action::Buffered { offset, .. } if offset as usize == bad => Event::Completed(Err(libc::EIO)),
         other => panic!("{other:?}"),
     });
     assert_eq!(result, Ok(bad));
     assert!(steps < 40, "{steps} steps");
+}
+
+/// A page of a hole was made writable through a mapping at the wrong moment: the direct read says EIO, and nothing is wrong with the file.
+#[test]
+fn a_direct_read_that_collided_is_answered_by_the_page_cache() {
+    for total in [4096, 65536, 8 << 20] {
+        let one = Segments::One(Segment { addr: ADDR, len: total });
+        let mut transfer = Transfer::new(Direction::Read, Trust::Full, Rc::new(real_geometry()), one, 0, total);
+        let (result, _) = run(&mut transfer, |action| match action {
+            Action::Submit { .. } => Event::Completed(Err(libc::EIO)),
+            Action::Buffered { len, .. } => Event::Completed(Ok(len)),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(result, Ok(total));
+    }
 }
 
 #[test]

@@ -168,6 +168,13 @@ pub(crate) fn drop_cache(fd: RawFd) {
     }
 }
 
+/// The error that the next fsync of this descriptor would give for writes of the past, if any. Takes it off.
+pub(crate) fn take_write_error(fd: RawFd) -> Option<i32> {
+    // SAFETY: numbers only. No byte is written: this waits for what is under way in the first page, and asks.
+    let result = unsafe { libc::sync_file_range(fd, 0, 1, libc::SYNC_FILE_RANGE_WAIT_BEFORE) };
+    (result != 0).then(errno)
+}
+
 /// A child of this process that shares every page with it, until dropped.
 pub(crate) struct Twin(libc::pid_t);
 
