@@ -211,16 +211,30 @@ fn raw(case: &Case, engine: &Engine, pair: &Pair, sides: &[Side; 2]) -> Result<&
     });
     same_outcome(got, expected)?;
     let count = got.unwrap_or(0);
+    let wanted = our_segs.iter().fold(0_usize, |sum, seg| sum.saturating_add(seg.1));
+    // After a short copy XFS shows old memory in the rest of what was asked for, on the buffered side (Linux 6.18): no measure for anybody.
+    let torn = case.way == Way::Write && count < wanted && on_xfs(&pair.theirs);
     if case.way == Way::Write {
-        same_files(pair, case, count, &restless(&ours, offset))?;
+        let mut except = restless(&ours, offset);
+        if torn {
+            except.push(offset.saturating_add(count as u64)..offset.saturating_add(wanted as u64));
+        }
+        same_files(pair, case, count, &except)?;
     }
     // A mapping of the file shows what [vvar] left in it.
-    let restless = ours.iter().any(|built| built.restless);
+    let restless = torn || ours.iter().any(|built| built.restless);
     if !(restless && case.way == Way::Write && case.pieces.iter().any(|piece| matches!(piece.kind, Kind::SameRange { .. }))) {
         same_buffers(case.way, &ours, &theirs, count)?;
     }
-    let wanted = our_segs.iter().fold(0_usize, |sum, seg| sum.saturating_add(seg.1));
     Ok(name_of(got, wanted))
+}
+
+fn on_xfs(file: &std::fs::File) -> bool {
+    // SAFETY: statfs is plain old data, and the struct is ours.
+    unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(file.as_raw_fd(), &mut stat) == 0 && stat.f_type == libc::XFS_SUPER_MAGIC
+    }
 }
 
 /// The file ranges that memory was written to which changes by itself.
