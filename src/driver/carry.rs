@@ -1,0 +1,410 @@
+//! How the actions of a transfer become operations, and completions its events.
+//!
+//! May know: slots, transfers, operations, bounce buffers. Must not know: who waits for a request, and what admits it.
+
+use super::Driver;
+use super::bounce;
+use super::op::{FileRef, Memory, Op};
+use super::slot::{Answer, Lane, Work, token};
+use crate::memory::residency::{Residency, Stop};
+use crate::memory::{Access, Pinned};
+use crate::sys::{self, Errno};
+use crate::transfer::{Action, Direction, Event, Segment};
+
+impl Driver {
+    /// Makes the transfer of a plain request, as it is after its submission.
+    #[cold]
+    pub(super) fn unfold(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if let (Work::Plain(plain), Some(file)) = (&slot.work, &slot.file) {
+            slot.work = Work::Transfer(plain.submitted(file.geometry(plain.direction)));
+        }
+    }
+
+    /// The main operation of a slot has its result.
+    pub(super) fn answered(&mut self, index: u32, result: i32) {
+        let slot = &mut self.slots[index as usize];
+        if let Work::Plain(plain) = &slot.work {
+            if result as usize == plain.segment.len && result > 0 {
+                match plain.direction {
+                    Direction::Read => self.stats.bytes_read += result as u64,
+                    Direction::Write => self.stats.bytes_written += result as u64,
+                }
+                return self.end(index, Ok(result as usize));
+            }
+            self.unfold(index);
+        }
+        let slot = &mut self.slots[index as usize];
+        let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
+        let event = match slot.answer {
+            Answer::Completed => Event::Completed(result),
+            Answer::FaultedIn => Event::FaultedIn(result.map(drop)),
+            Answer::Copied => Event::Copied(result),
+            Answer::Prepared if result == Err(libc::ECANCELED) => {
+                slot.deferred = None;
+                return self.drive_deferred(index, Event::Completed(result));
+            }
+            Answer::Prepared => {
+                // If it failed the pages will be faulted in by the submission, which is slower and nothing else.
+                if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce) {
+                    bounce.set_prepared(place);
+                }
+                match slot.deferred.take() {
+                    Some(action) => return self.carry_out(index, action),
+                    None => Event::Completed(Err(libc::ECANCELED)),
+                }
+            }
+        };
+        match slot.work {
+            Work::Transfer(_) => {
+                self.count(event);
+                self.drive(index, event);
+            }
+            Work::Simple => self.end(index, result),
+            Work::Free | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
+        }
+    }
+
+    pub(super) fn count(&mut self, event: Event) {
+        match event {
+            Event::Completed(Err(libc::EAGAIN | libc::EINTR)) => self.stats.retries += 1,
+            Event::Completed(Err(libc::EFAULT)) => self.stats.reclaimed += 1,
+            Event::FaultedIn(Err(_)) => self.stats.fault_in_failed += 1,
+            _ => {}
+        }
+    }
+
+    /// Tells the transfer what happened and does what it says, until it has to wait or is over.
+    pub(super) fn drive(&mut self, index: u32, event: Event) {
+        let mut event = event;
+        loop {
+            let Work::Transfer(transfer) = &mut self.slots[index as usize].work else { return };
+            let (window, done) = (transfer.window(), transfer.done_before());
+            let action = transfer.step(event);
+            self.stats.windows_shrunk += u64::from(transfer.window() < window);
+            if done > 0 && transfer.done_before() > done {
+                self.stats.resubmissions += 1;
+            }
+            match action {
+                Action::Look { len } => event = self.look(index, len),
+                action => return self.carry_out(index, action),
+            }
+        }
+    }
+
+    /// The answer to an action that was deferred and is not going to be carried out.
+    pub(super) fn drive_deferred(&mut self, index: u32, event: Event) {
+        let slot = &mut self.slots[index as usize];
+        if let Work::Transfer(transfer) = &mut slot.work {
+            // The action may have been the first half of a bounce, which is answered by a copy.
+            let event = if transfer.awaits_copy() { Event::Copied(Err(libc::ECANCELED)) } else { event };
+            self.drive(index, event);
+        }
+    }
+
+    pub(super) fn look(&mut self, index: u32, len: usize) -> Event {
+        let Work::Transfer(transfer) = &self.slots[index as usize].work else { return Event::Looked { bytes: 0, stop: Stop::Absent } };
+        let (bytes, stop) = look_at(&mut self.residency, transfer.direction(), transfer.iter().pieces(0, len));
+        self.count_look(bytes, stop);
+        Event::Looked { bytes, stop }
+    }
+
+    pub(super) fn look_at(&mut self, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+        let (bytes, stop) = look_at(&mut self.residency, direction, pieces);
+        self.count_look(bytes, stop);
+        (bytes, stop)
+    }
+
+    pub(super) fn count_look(&mut self, bytes: usize, stop: Stop) {
+        self.stats.looked += 1;
+        match stop {
+            Stop::End => self.stats.resident += 1,
+            _ => self.stats.prefix_submissions += u64::from(bytes > 0),
+        }
+    }
+
+    /// Does what the transfer said.
+    pub(super) fn carry_out(&mut self, index: u32, action: Action) {
+        let slot = &mut self.slots[index as usize];
+        let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
+        let write = transfer.direction() == Direction::Write;
+        // What most requests need, and nothing else.
+        match action {
+            Action::Submit { offset, len, offload } if slot.bounce.is_none() => {
+                let file = file.direct();
+                let memory = self.memory(index, 0, len);
+                self.start(index, Op::Rw { write, file, memory, offset, offload }, Answer::Completed, offload);
+                return self.start_ahead(index);
+            }
+            Action::Finish(result) if slot.bounce.is_none() => return self.finish(index, result),
+            _ => {}
+        }
+        let bounces =
+            matches!(action, Action::CopyIn { .. } | Action::CopyOut { .. } | Action::BounceRead { .. } | Action::BounceWrite { .. });
+        if bounces {
+            return self.carry_out_bounce(index, action);
+        }
+        if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce.take()) {
+            bounce.give_back(place);
+            let (main, buffered) = (file.direct(), file.buffered());
+            return self.carry_out_main(index, action, write, main, buffered, true);
+        }
+        let (main, buffered) = (file.direct(), file.buffered());
+        self.carry_out_main(index, action, write, main, buffered, false);
+    }
+
+    pub(super) fn carry_out_main(&mut self, index: u32, action: Action, write: bool, main: FileRef, buffered: FileRef, freed: bool) {
+        match action {
+            Action::Submit { offset, len, offload } => {
+                let memory = self.memory(index, 0, len);
+                self.start(index, Op::Rw { write, file: main, memory, offset, offload }, Answer::Completed, offload);
+            }
+            Action::Buffered { offset, len, offload } => {
+                self.stats.buffered += u64::from(len > 0);
+                let memory = self.memory(index, 0, len);
+                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload }, Answer::Completed, offload);
+            }
+            Action::FaultIn { len } => {
+                self.stats.fault_in_rounds += 1;
+                let op = self.populate(index, 0, len);
+                self.start(index, op, Answer::FaultedIn, true);
+            }
+            Action::Finish(result) => self.finish(index, result),
+            // The end of the fault-in ahead is the answer.
+            Action::AwaitAhead => {}
+            Action::Look { .. }
+            | Action::CopyIn { .. }
+            | Action::CopyOut { .. }
+            | Action::BounceRead { .. }
+            | Action::BounceWrite { .. } => {
+                debug_assert!(false, "{action:?} is carried out elsewhere");
+            }
+        }
+        self.start_ahead(index);
+        if freed {
+            self.bounce_freed();
+        }
+    }
+
+    pub(super) fn carry_out_bounce(&mut self, index: u32, action: Action) {
+        let slot = &mut self.slots[index as usize];
+        let Some(bounce) = &mut self.bounce else {
+            debug_assert!(false, "no bounce without buffers");
+            return self.drive_deferred(index, Event::Completed(Err(libc::ENOMEM)));
+        };
+        let Some(place) = slot.bounce.or_else(|| bounce.take()) else {
+            slot.deferred = Some(action);
+            self.bounce_queue.push_back(index);
+            return;
+        };
+        slot.bounce = Some(place);
+        let addr = bounce.addr(place);
+        if !bounce.is_prepared(place) {
+            // Its pages are not there yet: they too are faulted in off this thread.
+            slot.deferred = Some(action);
+            return self.start(index, Op::Populate { addr, len: bounce::SIZE, write: true }, Answer::Prepared, true);
+        }
+        let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
+        let (memfd, start) = (bounce.file(), bounce.offset(place));
+        let write = transfer.direction() == Direction::Write;
+        let (file, pinned) = (file.direct(), slot.pinned.is_some());
+        match action {
+            Action::CopyIn { len } => {
+                self.stats.bounced += 1;
+                let memory = self.memory(index, 0, len);
+                self.start(index, Op::Rw { write: true, file: memfd, memory, offset: start, offload: true }, Answer::Copied, true);
+            }
+            Action::CopyOut { skip, len } if pinned => {
+                // Pinned memory can neither fault nor be bad: the copy is made at once.
+                let mut from = addr + skip;
+                for piece in transfer.iter().pieces(0, len) {
+                    let to = std::ptr::with_exposed_provenance_mut::<u8>(piece.addr);
+                    // SAFETY: the bounce buffer is this slot's and holds `skip + len` bytes; `to` is memory that the request lends to the
+                    // driver (`push`), and that is registered with the ring, so it is mapped and writable.
+                    unsafe { std::ptr::copy_nonoverlapping(std::ptr::with_exposed_provenance::<u8>(from), to, piece.len) };
+                    from += piece.len;
+                }
+                self.drive(index, Event::Copied(Ok(len)));
+            }
+            Action::CopyOut { skip, len } => {
+                let memory = self.memory(index, 0, len);
+                let offset = start + skip as u64;
+                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true }, Answer::Copied, true);
+            }
+            Action::BounceRead { offset, len } | Action::BounceWrite { offset, len } => {
+                self.stats.bounced += u64::from(!write);
+                let memory = Memory::One { addr, len, fixed: None };
+                self.start(index, Op::Rw { write, file, memory, offset, offload: false }, Answer::Completed, false);
+            }
+            _ => debug_assert!(false, "{action:?} needs no bounce buffer"),
+        }
+    }
+
+    pub(super) fn bounce_freed(&mut self) {
+        if let Some(index) = self.bounce_queue.pop_front()
+            && let Some(action) = self.slots[index as usize].deferred.take()
+        {
+            self.carry_out_bounce(index, action);
+        }
+    }
+
+    /// The memory of the next operation: `len` bytes, `skip` bytes after the cursor.
+    pub(super) fn memory(&mut self, index: u32, skip: usize, len: usize) -> Memory {
+        let slot = &mut self.slots[index as usize];
+        let Work::Transfer(transfer) = &slot.work else { return Memory::One { addr: 0, len: 0, fixed: None } };
+        let current = transfer.iter().current();
+        let pinned = slot.pinned;
+        if skip == 0 && len > 0 && len <= current.len {
+            return one(pinned, current.addr, len);
+        }
+        let mut pieces = transfer.iter().pieces(skip, len);
+        let Some(first) = pieces.next() else { return Memory::One { addr: 0, len: 0, fixed: None } };
+        let Some(second) = pieces.next() else { return one(pinned, first.addr, first.len) };
+        slot.iovecs.clear();
+        slot.iovecs.extend(
+            [first, second]
+                .into_iter()
+                .chain(pieces)
+                .map(|piece| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(piece.addr), iov_len: piece.len }),
+        );
+        Memory::Many { iov: slot.iovecs.as_ptr(), count: slot.iovecs.len() as u32 }
+    }
+
+    /// Faulting in the whole pages around `len` contiguous bytes, `skip` bytes after the cursor.
+    pub(super) fn populate(&self, index: u32, skip: usize, len: usize) -> Op {
+        let Work::Transfer(transfer) = &self.slots[index as usize].work else { return Op::Populate { addr: 0, len: 0, write: false } };
+        let page = sys::page_size();
+        let here = transfer.iter().pieces(skip, len).next().map_or(0, |piece| piece.addr);
+        let addr = here & !(page - 1);
+        // Where the end of the address space is near, what is asked for is not there, and the kernel says so.
+        let len = here.saturating_add(len).saturating_sub(addr).checked_next_multiple_of(page).unwrap_or(usize::MAX & !(page - 1));
+        Op::Populate { addr, len, write: transfer.direction() == Direction::Read }
+    }
+
+    /// Starts a slot's main operation. `slow`: it may be stuck, and waits for a place among those.
+    pub(super) fn start(&mut self, index: u32, op: Op, answer: Answer, slow: bool) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(!slot.main && slot.parked.is_none());
+        slot.answer = answer;
+        if slow {
+            if self.slow.active >= self.slow.limit {
+                slot.parked = Some(op);
+                self.slow.queue.push_back(index);
+                self.stats.slow_lane_waits += 1;
+                return;
+            }
+            self.slow.active += 1;
+        }
+        slot.main = true;
+        slot.slow = slow;
+        // SAFETY: the memory is valid until the request is over, by the contract of `push`, or belongs to the slot (iovecs) or to this
+        // driver (bounce); neither is touched before the completion. The slot keeps the file, and with it the descriptor, as long.
+        unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
+    }
+
+    pub(super) fn leave_slow_lane(&mut self) {
+        self.slow.active -= 1;
+        if let Some(index) = self.slow.queue.pop_front()
+            && let Some(op) = self.slots[index as usize].parked.take()
+        {
+            let answer = self.slots[index as usize].answer;
+            self.start(index, op, answer, true);
+        }
+    }
+
+    /// Faults in what comes next while the main operation is under way, if the slow lane has a place that nobody waits for.
+    pub(super) fn start_ahead(&mut self, index: u32) {
+        if self.slow.active >= self.slow.limit {
+            return;
+        }
+        let slot = &mut self.slots[index as usize];
+        if slot.done || slot.result.is_some() {
+            return;
+        }
+        let Work::Transfer(transfer) = &mut slot.work else { return };
+        let Some(ahead) = transfer.ahead() else { return };
+        slot.ahead_end = transfer.ahead_end(ahead);
+        let op = self.populate(index, ahead.skip, ahead.len);
+        self.slow.active += 1;
+        self.stats.fault_in_ahead += 1;
+        // SAFETY: as in `start`; the request is not over before its fault-in ahead is (`finish`).
+        unsafe { self.backend.push(op, token(index, Lane::Ahead), &mut self.stats) };
+    }
+
+    pub(super) fn ahead_ended(&mut self, index: u32, result: i32) {
+        let slot = &mut self.slots[index as usize];
+        let Work::Transfer(transfer) = &mut slot.work else { return };
+        let awaited = transfer.ahead_ended(slot.ahead_end, if result < 0 { Err(-result) } else { Ok(()) });
+        match slot.result {
+            Some(result) => self.end(index, result),
+            None if awaited => self.drive(index, Event::AheadEnded),
+            None => self.start_ahead(index),
+        }
+    }
+
+    /// The transfer has its result. It is given out when nothing touches the memory any more.
+    pub(super) fn finish(&mut self, index: u32, result: Result<usize, Errno>) {
+        let slot = &mut self.slots[index as usize];
+        slot.result = Some(result);
+        if let Work::Transfer(transfer) = &slot.work {
+            if let Ok(count) = result {
+                match transfer.direction() {
+                    Direction::Read => self.stats.bytes_read += count as u64,
+                    Direction::Write => self.stats.bytes_written += count as u64,
+                }
+            }
+            if transfer.is_ahead() {
+                return self.backend.cancel(token(index, Lane::Ahead));
+            }
+        }
+        self.end(index, result);
+    }
+
+    /// The request is over.
+    pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
+        let now = self.now();
+        let slot = &mut self.slots[index as usize];
+        slot.result = Some(result);
+        slot.done = true;
+        self.stats.ended += 1;
+        self.stats.latency.record(now.saturating_sub(slot.started_ns));
+        if let Some(buffer) = slot.orphan.take() {
+            self.graves.push(buffer);
+            self.release(index);
+        } else if let Some(waker) = slot.waker.take() {
+            // Many requests of one task end in one turn: it is woken once.
+            if !self.woken.last().is_some_and(|last| last.will_wake(&waker)) {
+                self.woken.push(waker);
+            }
+        }
+    }
+}
+
+/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
+pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+    let access = match direction {
+        Direction::Read => Access::Fill,
+        Direction::Write => Access::Send,
+    };
+    let mut bytes = 0;
+    for piece in pieces {
+        let Some(residency) = residency else { return (0, Stop::NotDirect { bytes: piece.len }) };
+        let look = residency.look(piece.addr, piece.len, access);
+        bytes += look.bytes;
+        if look.stop != Stop::End {
+            return (bytes, look.stop);
+        }
+    }
+    (bytes, Stop::End)
+}
+
+/// One range, in its registered buffer if there is one.
+#[inline]
+pub(super) fn one(pinned: Option<Pinned>, addr: usize, len: usize) -> Memory {
+    let fixed = pinned.and_then(|pinned| {
+        let (from, to) = (addr - pinned.base, addr - pinned.base + len - 1);
+        let entry = from / Pinned::ENTRY_BYTES;
+        (entry == to / Pinned::ENTRY_BYTES).then(|| pinned.index + entry as u16)
+    });
+    Memory::One { addr, len, fixed }
+}
