@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions};
 use crate::driver::{Kind, Plain, Request};
 use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
-use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned};
+use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned, Slice};
 use crate::transfer::{Direction, Segment, Segments, Trust};
 
 /// What the engine may assume of memory that it does not own.
@@ -159,22 +159,9 @@ impl File {
     pub fn read_exact_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<B> {
         let total = buffer.bytes_total();
         let (file, first) = (self.again(), self.read_at(buffer, offset));
-        async move {
-            let (mut result, mut buffer) = first.await;
-            let mut done = 0;
-            loop {
-                match result {
-                    Err(error) => return (Err(error), buffer),
-                    Ok(0) if done < total => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
-                    Ok(count) => done += count,
-                }
-                if done >= total {
-                    return (Ok(()), buffer);
-                }
-                let (next, slice) = file.read_at(buffer.slice(done..total), offset + done as u64).await;
-                (result, buffer) = (next, slice.into_inner());
-            }
-        }
+        to_the_end(first, total, io::ErrorKind::UnexpectedEof, move |buffer, done| {
+            file.read_at(buffer.slice(done..total), offset + done as u64)
+        })
     }
 
     /// Writes all of the buffer's initialised bytes.
@@ -185,22 +172,9 @@ impl File {
     pub fn write_all_at<B: IoBuf>(&self, buffer: B, offset: u64) -> impl Future<Output = (io::Result<()>, B)> + use<B> {
         let total = buffer.bytes_init();
         let (file, first) = (self.again(), self.write_at(buffer, offset));
-        async move {
-            let (mut result, mut buffer) = first.await;
-            let mut done = 0;
-            loop {
-                match result {
-                    Err(error) => return (Err(error), buffer),
-                    Ok(0) if done < total => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-                    Ok(count) => done += count,
-                }
-                if done >= total {
-                    return (Ok(()), buffer);
-                }
-                let (next, slice) = file.write_at(buffer.slice(done..total), offset + done as u64).await;
-                (result, buffer) = (next, slice.into_inner());
-            }
-        }
+        to_the_end(first, total, io::ErrorKind::WriteZero, move |buffer, done| {
+            file.write_at(buffer.slice(done..total), offset + done as u64)
+        })
     }
 
     fn trust(policy: Policy) -> Trust {
@@ -288,6 +262,29 @@ impl File {
     /// Whether the size is zero.
     pub fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+}
+
+/// Goes on until all of the buffer was moved. Each round moves a byte at least, or is the last.
+async fn to_the_end<B: IoBuf>(
+    first: Io<B>,
+    total: usize,
+    ended: io::ErrorKind,
+    next: impl Fn(B, usize) -> Io<Slice<B>>,
+) -> (io::Result<()>, B) {
+    let (mut result, mut buffer) = first.await;
+    let mut done = 0;
+    loop {
+        match result {
+            Err(error) => return (Err(error), buffer),
+            Ok(0) if done < total => return (Err(ended.into()), buffer),
+            Ok(count) => done += count,
+        }
+        if done >= total {
+            return (Ok(()), buffer);
+        }
+        let (moved, slice) = next(buffer, done).await;
+        (result, buffer) = (moved, slice.into_inner());
     }
 }
 
