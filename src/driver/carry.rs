@@ -6,7 +6,7 @@ use super::Driver;
 use super::bounce;
 use super::op::{FileRef, Memory, Op};
 use super::slot::{Answer, Ended, Lane, Owner, Work, token};
-use crate::memory::residency::{Residency, Stop};
+use crate::memory::residency::{Look, Range, Residency, Stop};
 use crate::memory::{Access, Pinned};
 use crate::sys::{self, Errno};
 use crate::transfer::{Action, Direction, Event, Segment};
@@ -22,19 +22,64 @@ impl Driver {
         }
     }
 
+    /// Looks at the memory of the requests that were made since the last turn, and submits those whose memory is there. One look serves
+    /// all that lie close together.
+    #[inline]
+    pub(super) fn look_at_unseen(&mut self) {
+        if !self.unseen.is_empty() {
+            self.look_at_all();
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        let mut unseen = std::mem::take(&mut self.unseen);
+        let mut ranges = std::mem::take(&mut self.ranges);
+        for key in unseen.drain(..) {
+            let slot = &self.slots[key.index as usize];
+            if let Work::Unseen(plain) = &slot.work
+                && slot.turn == key.turn
+                && !slot.done
+            {
+                let access = access(plain.direction);
+                // Without the means to look, all of it counts as memory that a direct request must not be given.
+                let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: plain.segment.len } };
+                ranges.push(Range { addr: plain.segment.addr, len: plain.segment.len, access, name: key.index, look });
+            }
+        }
+        if let Some(residency) = &mut self.residency {
+            residency.look_at_ranges(&mut ranges);
+        }
+        for range in ranges.drain(..) {
+            let Look { bytes, stop } = range.look;
+            self.count_look(bytes, stop);
+            let slot = &mut self.slots[range.name as usize];
+            let (Work::Unseen(plain), Some(file)) = (&slot.work, &slot.file) else { continue };
+            let plain = *plain;
+            if stop == Stop::End {
+                slot.work = Work::Plain(plain);
+                slot.main = true;
+                let memory = one(None, range.addr, range.len);
+                let token = token(range.name, Lane::Main);
+                // SAFETY: as in `start`.
+                unsafe { self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, token, &mut self.stats) };
+                continue;
+            }
+            let mut transfer = plain.transfer(file.geometry(plain.direction));
+            // It asks for the look that was just made.
+            let looked = transfer.step(Event::Start) == Action::Look { len: range.len };
+            debug_assert!(looked);
+            if !looked {
+                transfer = plain.transfer(file.geometry(plain.direction));
+            }
+            slot.work = Work::Transfer(transfer);
+            self.drive(range.name, if looked { Event::Looked { bytes, stop } } else { Event::Start });
+        }
+        (self.unseen, self.ranges) = (unseen, ranges);
+    }
+
     /// The main operation of a slot has its result.
     pub(super) fn answered(&mut self, index: u32, result: i32) {
-        let slot = &mut self.slots[index as usize];
-        if let Work::Plain(plain) = &slot.work {
-            if result as usize == plain.segment.len && result > 0 {
-                match plain.direction {
-                    Direction::Read => self.stats.bytes_read += result as u64,
-                    Direction::Write => self.stats.bytes_written += result as u64,
-                }
-                return self.end(index, Ok(result as usize));
-            }
-            self.unfold(index);
-        }
+        self.unfold(index);
         let slot = &mut self.slots[index as usize];
         let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
         let event = match slot.answer {
@@ -62,7 +107,7 @@ impl Driver {
                 self.drive(index, event);
             }
             Work::Simple => self.end(index, result),
-            Work::Free | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
+            Work::Free | Work::Unseen(_) | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
         }
     }
 
@@ -108,12 +153,6 @@ impl Driver {
         let (bytes, stop) = look_at(&mut self.residency, transfer.direction(), transfer.iter().pieces(0, len));
         self.count_look(bytes, stop);
         Event::Looked { bytes, stop }
-    }
-
-    pub(super) fn look_at(&mut self, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
-        let (bytes, stop) = look_at(&mut self.residency, direction, pieces);
-        self.count_look(bytes, stop);
-        (bytes, stop)
     }
 
     pub(super) fn count_look(&mut self, bytes: usize, stop: Stop) {
@@ -362,6 +401,7 @@ impl Driver {
     }
 
     /// The request is over.
+    #[inline]
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
         self.stats.ended += 1;
         let slot = &mut self.slots[index as usize];
@@ -370,9 +410,13 @@ impl Driver {
             Owner::List { list, name } => {
                 if let Some(Some(list)) = self.lists.get_mut(*list as usize) {
                     list.ended.push(Ended { name: *name, result });
-                    self.woken.extend(list.waker.take());
+                    if list.waker.is_some() {
+                        self.woken.extend(list.waker.take());
+                    }
                 }
-                self.release(index);
+                slot.owner = Owner::Asker(None);
+                slot.result = None;
+                self.vacate(index);
             }
             Owner::Asker(waker) => {
                 slot.result = Some(result);
@@ -393,12 +437,16 @@ impl Driver {
     }
 }
 
-/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
-pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
-    let access = match direction {
+fn access(direction: Direction) -> Access {
+    match direction {
         Direction::Read => Access::Fill,
         Direction::Write => Access::Send,
-    };
+    }
+}
+
+/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
+pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+    let access = access(direction);
     let mut bytes = 0;
     for piece in pieces {
         let Some(residency) = residency else { return (0, Stop::NotDirect { bytes: piece.len }) };

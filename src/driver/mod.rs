@@ -51,7 +51,7 @@ pub(crate) use wake::notify;
 
 use crate::file::{FileShared, Retired};
 use crate::memory::Pinned;
-use crate::memory::residency::{Residency, Stop};
+use crate::memory::residency::{Range, Residency};
 use crate::sys::{self, Errno};
 use crate::transfer::{Direction, Event, Geometry, Transfer, Trust};
 
@@ -128,6 +128,10 @@ pub(crate) struct Driver {
     retired: Retired,
     unpinned: Unpinned,
     completions: Vec<Completion>,
+    /// Requests with memory that has to be looked at before they are submitted; some may be over already.
+    unseen: Vec<Key>,
+    /// For the looks of one turn.
+    ranges: Vec<Range>,
     waiting: VecDeque<(u64, Waker)>,
     next_ticket: u64,
     epoch: Instant,
@@ -190,6 +194,8 @@ impl Driver {
             retired: Retired::default(),
             unpinned: Unpinned::default(),
             completions: Vec::new(),
+            unseen: Vec::new(),
+            ranges: Vec::new(),
             waiting: VecDeque::new(),
             next_ticket: 0,
             epoch: Instant::now(),
@@ -277,7 +283,15 @@ impl Driver {
     }
 
     /// Gives back what was let go while the driver could not be asked.
+    #[inline]
     pub(crate) fn tidy(&mut self) {
+        if !self.retired.borrow().is_empty() || !self.unpinned.is_empty() {
+            self.give_back();
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
         loop {
             // Closing a place may drop nothing of ours, so the borrow is over before anything else happens.
             let Some(index) = self.retired.borrow_mut().pop() else { break };
@@ -308,28 +322,30 @@ impl Driver {
         }
         let pinned = plain.pinned.filter(|pinned| pinned.engine == self.id);
         let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
-        if trust != Trust::Full {
-            // What is not all there is looked at once more by its transfer, after what else has to be checked.
-            if trust == Trust::Offload || self.free.is_empty() || self.look_at(direction, std::iter::once(segment)).1 != Stop::End {
-                return None;
-            }
+        if trust == Trust::Offload {
+            return None;
         }
         let index = self.free.pop()?;
         let started_ns = self.started();
         let slot = &mut self.slots[index as usize];
         let key = Key { index, turn: slot.turn };
         slot.started_ns = started_ns;
-        slot.work = Work::Plain(Plain { trust, pinned, ..plain });
         slot.file = Some(file.clone());
         slot.answer = Answer::Completed;
-        slot.main = true;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
+        let plain = Plain { trust, pinned, ..plain };
+        if trust == Trust::Look {
+            slot.work = Work::Unseen(plain);
+            self.unseen.push(key);
+            return Some(key);
+        }
+        slot.work = Work::Plain(plain);
+        slot.main = true;
         let memory = one(pinned, segment.addr, segment.len);
-        let op = Op::Rw { write: direction == Direction::Write, file: file.direct(), memory, offset, offload: false };
         // SAFETY: as in `start`.
-        unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
+        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, token(index, Lane::Main), &mut self.stats) };
         Some(key)
     }
 
@@ -492,6 +508,9 @@ impl Driver {
 
     /// Ends a request early, as far as that can be done.
     fn cancel(&mut self, index: u32) {
+        if let Work::Unseen(_) = self.slots[index as usize].work {
+            return self.end(index, Err(libc::ECANCELED));
+        }
         self.unfold(index);
         let slot = &mut self.slots[index as usize];
         if let Work::Transfer(transfer) = &mut slot.work {
@@ -532,20 +551,26 @@ impl Driver {
 
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.parked.is_none() && slot.deferred.is_none() && slot.bounce.is_none());
-        slot.work = Work::Free;
-        slot.file = None;
-        slot.pinned = None;
         slot.result = None;
         slot.done = false;
-        slot.turn = slot.turn.wrapping_add(1);
-        let old = std::mem::replace(&mut slot.owner, Owner::Asker(None));
-        self.free.push(index);
-        match old {
+        match std::mem::replace(&mut slot.owner, Owner::Asker(None)) {
             Owner::Asker(waker) => self.bury(waker),
             Owner::Nobody { keeps } => self.graves.push(keeps),
             Owner::List { .. } => {}
         }
+        self.vacate(index);
+    }
+
+    /// Frees the slot of a request whose owner has its result.
+    #[inline]
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(!slot.main && slot.parked.is_none() && slot.deferred.is_none() && slot.bounce.is_none());
+        slot.work = Work::Free;
+        slot.file = None;
+        slot.pinned = None;
+        slot.turn = slot.turn.wrapping_add(1);
+        self.free.push(index);
     }
 
     /// A place in the queue of those who found no free slot. `ticket` is what an earlier call returned.
@@ -598,7 +623,10 @@ impl Driver {
         let mut wait = wait;
         // Each round but the last carries at least one operation on, and the measure of its transfer falls.
         loop {
-            let entered = self.backend.enter(wait, &mut self.stats);
+            self.look_at_unseen();
+            // A look may have ended a request, for which nobody has to wait then.
+            let wait_now = if self.stats.ended == before { wait } else { Wait::No };
+            let entered = self.backend.enter(wait_now, &mut self.stats);
             let mut completions = std::mem::take(&mut self.completions);
             self.backend.reap(&mut completions);
             self.now_stale = true;
@@ -616,6 +644,7 @@ impl Driver {
                 wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
             }
         }
+        self.look_at_unseen();
         if self.backend.has_queued() {
             self.backend.enter(Wait::No, &mut self.stats)?;
         }
@@ -626,8 +655,28 @@ impl Driver {
         Ok((self.stats.ended - before) as usize)
     }
 
+    #[inline]
     fn completed(&mut self, completion: Completion) {
-        let (index, lane) = untoken(completion.token);
+        let Completion { token, result } = completion;
+        let (index, lane) = untoken(token);
+        let slot = &mut self.slots[index as usize];
+        // What most requests end with.
+        if lane == Lane::Main
+            && let Work::Plain(plain) = &slot.work
+            && result as usize == plain.segment.len
+            && result > 0
+        {
+            slot.main = false;
+            match plain.direction {
+                Direction::Read => self.stats.bytes_read += result as u64,
+                Direction::Write => self.stats.bytes_written += result as u64,
+            }
+            return self.end(index, Ok(result as usize));
+        }
+        self.completed_otherwise(index, lane, result);
+    }
+
+    fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
         match lane {
             Lane::Main => {
                 let slot = &mut self.slots[index as usize];
@@ -635,11 +684,11 @@ impl Driver {
                 if std::mem::take(&mut slot.slow) {
                     self.leave_slow_lane();
                 }
-                self.answered(index, completion.result);
+                self.answered(index, result);
             }
             Lane::Ahead => {
                 self.leave_slow_lane();
-                self.ahead_ended(index, completion.result);
+                self.ahead_ended(index, result);
             }
         }
     }

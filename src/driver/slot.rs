@@ -106,10 +106,16 @@ impl Plain {
         Request { file: file.clone(), kind: Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned } }
     }
 
+    /// The transfer, before it has begun.
+    pub(super) fn transfer(self, geometry: Rc<Geometry>) -> Transfer {
+        let Plain { direction, trust, segment, offset, .. } = self;
+        Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len)
+    }
+
     /// The transfer, just after its submission.
     pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
-        let Plain { direction, trust, segment, offset, .. } = self;
-        let mut transfer = Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len);
+        let Plain { segment, offset, .. } = self;
+        let mut transfer = self.transfer(geometry);
         let mut action = transfer.step(Event::Start);
         if let Action::Look { len } = action {
             action = transfer.step(Event::Looked { bytes: len, stop: Stop::End });
@@ -125,6 +131,8 @@ impl Plain {
 /// What is done for the request.
 pub(super) enum Work {
     Free,
+    /// A transfer whose memory was not looked at yet.
+    Unseen(Plain),
     /// A transfer that one submission is expected to carry out.
     Plain(Plain),
     Transfer(Transfer),

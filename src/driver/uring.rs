@@ -64,6 +64,21 @@ const SETUPS: [Setup; 4] = [
     Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: false },
 ];
 
+macro_rules! on_file {
+    ($file:expr, $fd:ident => $build:expr) => {
+        match $file {
+            FileRef { fixed: Some(index), .. } => {
+                let $fd = types::Fixed(index);
+                $build
+            }
+            FileRef { raw, fixed: None } => {
+                let $fd = types::Fd(raw);
+                $build
+            }
+        }
+    };
+}
+
 pub(crate) struct Uring {
     ring: IoUring,
     /// What did not fit in the submission queue, whose entries are fewer than the operations that may be in flight.
@@ -176,7 +191,18 @@ impl Uring {
 
     /// # Safety
     ///
+    /// See [`Backend::push_rw`](super::backend::Backend::push_rw).
+    #[inline]
+    pub(crate) unsafe fn push_rw(&mut self, write: bool, file: FileRef, memory: Memory, offset: u64, token: u64) {
+        let entry = on_file!(file, fd => rw(write, fd, memory, offset));
+        // SAFETY: the caller keeps what the entry names valid until its completion.
+        unsafe { self.push_entry(entry.user_data(token)) }
+    }
+
+    /// # Safety
+    ///
     /// What the entry names stays valid until its completion.
+    #[inline]
     unsafe fn push_entry(&mut self, entry: squeue::Entry) {
         // In order: behind what did not fit before.
         // SAFETY: the caller's contract.
@@ -397,21 +423,6 @@ fn open_files_limit() -> u32 {
     }
 }
 
-macro_rules! on_file {
-    ($file:expr, $fd:ident => $build:expr) => {
-        match $file {
-            FileRef { fixed: Some(index), .. } => {
-                let $fd = types::Fixed(index);
-                $build
-            }
-            FileRef { raw, fixed: None } => {
-                let $fd = types::Fd(raw);
-                $build
-            }
-        }
-    };
-}
-
 fn entry(op: Op) -> squeue::Entry {
     match op {
         Op::Rw { write, file, memory, offset, offload } => {
@@ -431,6 +442,7 @@ fn entry(op: Op) -> squeue::Entry {
     }
 }
 
+#[inline]
 fn rw(write: bool, fd: impl sealed::Target, memory: Memory, offset: u64) -> squeue::Entry {
     let pointer = std::ptr::with_exposed_provenance_mut::<u8>;
     match (write, memory) {
