@@ -5,8 +5,9 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions};
+use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions, Opened};
 use crate::driver::{Kind, Plain, Request};
 use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
 use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned, Slice};
@@ -66,24 +67,24 @@ impl File {
 
     pub(super) fn new(engine: &Engine, file: std::fs::File, direct: bool) -> io::Result<File> {
         let (base, retired) = engine.inner.with(|driver| (driver.geometry(), driver.retired()));
-        let shared = Rc::new(FileShared::new(file, direct, base, retired)?);
+        let shared = Rc::new(FileShared::new(Arc::new(Opened::new(file, direct)?), base, retired));
         engine.inner.with(|driver| driver.adopt(&shared));
         Ok(File { engine: engine.clone(), shared })
     }
 
     /// The way this file's bytes go.
     pub fn path(&self) -> &IoPath {
-        &self.shared.path
+        &self.shared.opened().path
     }
 
     /// What a request must be a multiple of to go the direct way whole, in bytes; all 1 for a file without a direct path.
     pub fn alignment(&self) -> Alignment {
-        self.shared.alignment
+        self.shared.opened().alignment()
     }
 
     /// Where the alignment was learnt; `None` for a file without a direct path.
     pub fn alignment_source(&self) -> Option<AlignmentSource> {
-        self.shared.source
+        self.shared.opened().source
     }
 
     pub(crate) fn shared(&self) -> &Rc<FileShared> {
@@ -264,7 +265,7 @@ impl File {
 
     /// The size now, in bytes, as fstat(2) gives it; for a block device its capacity. A blocking call, though a short one.
     pub fn len(&self) -> io::Result<u64> {
-        self.shared.len()
+        self.shared.opened().len()
     }
 
     /// Whether the size is zero.
@@ -311,6 +312,6 @@ impl Drop for File {
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("path", &self.shared.path).field("alignment", &self.shared.alignment).finish_non_exhaustive()
+        f.debug_struct("File").field("path", self.path()).field("alignment", &self.alignment()).finish_non_exhaustive()
     }
 }

@@ -3,10 +3,12 @@
 mod align;
 mod handle;
 mod open;
+mod opened;
 mod shared;
 
 pub use align::{Alignment, AlignmentSource};
 pub use handle::{File, Policy};
 pub use open::OpenOptions;
+pub(crate) use opened::Opened;
 pub(crate) use shared::{FileShared, Retired};
 pub use shared::{IoPath, Reason};
