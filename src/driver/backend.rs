@@ -44,12 +44,14 @@ impl Backend {
     ///
     /// As for `push`.
     #[inline]
+    #[allow(clippy::too_many_arguments, reason = "an `Op` without its packing")]
     pub(crate) unsafe fn push_rw(
         &mut self,
         direction: Direction,
         file: FileRef,
         memory: Memory,
         offset: u64,
+        priority: u16,
         token: u64,
         stats: &mut Stats,
     ) {
@@ -58,10 +60,10 @@ impl Backend {
             Backend::Uring(uring) => {
                 stats.operations += 1;
                 // SAFETY: the caller's contract is the same.
-                unsafe { uring.push_rw(write, file, memory, offset, token) }
+                unsafe { uring.push_rw(write, file, memory, offset, priority, token) }
             }
             // SAFETY: as above.
-            Backend::Threads(_) => unsafe { self.push(Op::Rw { write, file, memory, offset, offload: false }, token, stats) },
+            Backend::Threads(_) => unsafe { self.push(Op::Rw { write, file, memory, offset, offload: false, priority }, token, stats) },
         }
     }
 
@@ -135,6 +137,14 @@ impl Backend {
         match self {
             Backend::Uring(uring) => uring.can_set_len(),
             Backend::Threads(_) => true,
+        }
+    }
+
+    /// Whether completions are polled for on files that allow it.
+    pub(crate) fn polls(&self) -> bool {
+        match self {
+            Backend::Uring(uring) => uring.polls(),
+            Backend::Threads(_) => false,
         }
     }
 

@@ -61,7 +61,9 @@ impl Driver {
                 let memory = one(None, range.addr, range.len);
                 let token = token(range.name, Lane::Main);
                 // SAFETY: as in `start`.
-                unsafe { self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, token, &mut self.stats) };
+                unsafe {
+                    self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, slot.priority, token, &mut self.stats)
+                };
                 continue;
             }
             let mut transfer = plain.transfer(file.geometry(plain.direction));
@@ -168,12 +170,13 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let write = transfer.direction() == Direction::Write;
+        let priority = slot.priority;
         // What most requests need, and nothing else.
         match action {
             Action::Submit { offset, len, offload } if slot.bounce.is_none() => {
                 let file = file.direct();
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file, memory, offset, offload, priority }, Answer::Completed, offload);
                 return self.start_ahead(index);
             }
             Action::Finish(result) if slot.bounce.is_none() => return self.finish(index, result),
@@ -194,15 +197,16 @@ impl Driver {
     }
 
     pub(super) fn carry_out_main(&mut self, index: u32, action: Action, write: bool, main: FileRef, buffered: FileRef, freed: bool) {
+        let priority = self.slots[index as usize].priority;
         match action {
             Action::Submit { offset, len, offload } => {
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: main, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file: main, memory, offset, offload, priority }, Answer::Completed, offload);
             }
             Action::Buffered { offset, len, offload } => {
                 self.stats.buffered += u64::from(len > 0);
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload, priority }, Answer::Completed, offload);
             }
             Action::FaultIn { len } => {
                 self.stats.fault_in_rounds += 1;
@@ -247,12 +251,17 @@ impl Driver {
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let (memfd, start) = (bounce.file(), bounce.offset(place));
         let write = transfer.direction() == Direction::Write;
-        let (file, pinned) = (file.direct(), slot.pinned.is_some());
+        let (file, pinned, priority) = (file.direct(), slot.pinned.is_some(), slot.priority);
         match action {
             Action::CopyIn { len } => {
                 self.stats.bounced += 1;
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write: true, file: memfd, memory, offset: start, offload: true }, Answer::Copied, true);
+                self.start(
+                    index,
+                    Op::Rw { write: true, file: memfd, memory, offset: start, offload: true, priority: 0 },
+                    Answer::Copied,
+                    true,
+                );
             }
             Action::CopyOut { skip, len } if pinned => {
                 // Pinned memory can neither fault nor be bad: the copy is made at once.
@@ -269,12 +278,12 @@ impl Driver {
             Action::CopyOut { skip, len } => {
                 let memory = self.memory(index, 0, len);
                 let offset = start + skip as u64;
-                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true }, Answer::Copied, true);
+                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true, priority: 0 }, Answer::Copied, true);
             }
             Action::BounceRead { offset, len } | Action::BounceWrite { offset, len } => {
                 self.stats.bounced += u64::from(!write);
                 let memory = Memory::One { addr, len, fixed: None };
-                self.start(index, Op::Rw { write, file, memory, offset, offload: false }, Answer::Completed, false);
+                self.start(index, Op::Rw { write, file, memory, offset, offload: false, priority }, Answer::Completed, false);
             }
             _ => debug_assert!(false, "{action:?} needs no bounce buffer"),
         }
@@ -405,6 +414,7 @@ impl Driver {
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
         self.stats.ended += 1;
         let slot = &mut self.slots[index as usize];
+        let result = if slot.expired && result == Err(libc::ECANCELED) { Err(libc::ETIMEDOUT) } else { result };
         let started_ns = slot.started_ns;
         match &mut slot.owner {
             Owner::List { list, name } => {

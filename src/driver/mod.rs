@@ -14,6 +14,7 @@
 mod backend;
 mod bounce;
 mod carry;
+mod deadlines;
 mod hist;
 pub(crate) mod op;
 mod pinning;
@@ -37,16 +38,18 @@ use std::time::{Duration, Instant};
 use backend::Backend;
 use bounce::Bounce;
 use carry::one;
+use deadlines::{Deadlines, Whose};
 pub use hist::Histogram;
 use op::{Completion, Op, Wait};
 pub(crate) use pinning::{Pinning, Unpinned};
 use refusal::{admit, explain, explain_pin};
 use slot::{Answer, Lane, List, Owner, Slot, Work, token, untoken};
-pub(crate) use slot::{Ended, Key, Kind, Plain, Request, Tell};
+pub(crate) use slot::{Ended, Key, Kind, Options, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
 pub use uring::Timing;
 use uring::Uring;
+pub(crate) use uring::Wishes;
 pub(crate) use wake::notify;
 
 use crate::file::{FileShared, Retired};
@@ -96,6 +99,7 @@ pub(crate) struct Config {
     pub(crate) depth: u32,
     pub(crate) backend: BackendChoice,
     pub(crate) timing: Timing,
+    pub(crate) wishes: Wishes,
 }
 
 /// Operations that may be stuck.
@@ -133,6 +137,7 @@ pub(crate) struct Driver {
     /// For the looks of one turn.
     ranges: Vec<Range>,
     waiting: VecDeque<(u64, Waker)>,
+    deadlines: Deadlines,
     next_ticket: u64,
     epoch: Instant,
     now_ns: u64,
@@ -148,7 +153,7 @@ impl Driver {
         let depth = config.depth.clamp(1, 1 << 15);
         let mut stats = Stats::default();
         // Each request has at most a main operation and a fault-in ahead with the kernel.
-        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing) {
+        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing, config.wishes, stats) {
             Ok(uring) => Ok(Backend::Uring(Box::new(uring))),
             Err(error) => {
                 let why = explain(&error);
@@ -197,6 +202,7 @@ impl Driver {
             unseen: Vec::new(),
             ranges: Vec::new(),
             waiting: VecDeque::new(),
+            deadlines: Deadlines::default(),
             next_ticket: 0,
             epoch: Instant::now(),
             now_ns: 0,
@@ -253,6 +259,7 @@ impl Driver {
         let direct = file.direct_fd().and_then(|fd| self.backend.register_file(fd));
         let buffered = self.backend.register_file(file.buffered_fd());
         file.set_fixed(buffered, direct);
+        file.set_polled(self.backend.polls());
     }
 
     /// Pins a range, so that requests inside it need no look.
@@ -335,7 +342,12 @@ impl Driver {
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
+        slot.priority = plain.options.priority;
         let plain = Plain { trust, pinned, ..plain };
+        if let Some(due) = plain.options.due() {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
+        let slot = &mut self.slots[index as usize];
         if trust == Trust::Look {
             slot.work = Work::Unseen(plain);
             self.unseen.push(key);
@@ -345,7 +357,7 @@ impl Driver {
         slot.main = true;
         let memory = one(pinned, segment.addr, segment.len);
         // SAFETY: as in `start`.
-        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, token(index, Lane::Main), &mut self.stats) };
+        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, slot.priority, token(index, Lane::Main), &mut self.stats) };
         Some(key)
     }
 
@@ -371,9 +383,14 @@ impl Driver {
         debug_assert!(matches!(slot.work, Work::Free) && !slot.done && matches!(slot.owner, Owner::Asker(None)) && slot.bounce.is_none());
         let key = Key { index, turn: slot.turn };
         slot.started_ns = started_ns;
+        slot.priority = request.priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
+        if let Some(due) = request.due {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
+        let slot = &mut self.slots[index as usize];
         match request.kind {
             Kind::Transfer { direction, segments, offset, trust, pinned } => {
                 let total = match admit(&request.file, direction, &segments, offset) {
@@ -569,6 +586,7 @@ impl Driver {
         slot.work = Work::Free;
         slot.file = None;
         slot.pinned = None;
+        slot.expired = false;
         slot.turn = slot.turn.wrapping_add(1);
         self.free.push(index);
     }
@@ -590,6 +608,11 @@ impl Driver {
         self.next_ticket += 1;
         self.waiting.push_back((self.next_ticket, waker.clone()));
         self.next_ticket
+    }
+
+    /// Also wakes whoever waits in that queue when `due` has come. To be called once for each ticket and time.
+    pub(crate) fn remind(&mut self, ticket: u64, due: Instant) {
+        self.deadlines.add(due, Whose::Ticket(ticket), &self.slots, &self.waiting);
     }
 
     /// Gives up a place in that queue; if it was called up already, the next in line is.
@@ -625,7 +648,7 @@ impl Driver {
         loop {
             self.look_at_unseen();
             // A look may have ended a request, for which nobody has to wait then.
-            let wait_now = if self.stats.ended == before { wait } else { Wait::No };
+            let wait_now = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
             let entered = self.backend.enter(wait_now, &mut self.stats);
             let mut completions = std::mem::take(&mut self.completions);
             self.backend.reap(&mut completions);
@@ -636,7 +659,10 @@ impl Driver {
             }
             self.completions = completions;
             entered?;
-            if self.stats.ended != before || idle || wait == Wait::No {
+            let expired = !self.deadlines.is_empty() && self.expire();
+            // What is woken without an end is a time that is over.
+            let over = self.stats.ended != before || !self.woken.is_empty();
+            if over || (idle && !expired && wait_now == wait) || wait == Wait::No {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -653,6 +679,37 @@ impl Driver {
         }
         self.now_stale = true;
         Ok((self.stats.ended - before) as usize)
+    }
+
+    /// Cancels the requests whose time is over; says whether there were any.
+    fn expire(&mut self) -> bool {
+        let mut some = false;
+        let now = Instant::now();
+        while let Some(whose) = self.deadlines.next_due(now) {
+            match whose {
+                Whose::Request(key) => {
+                    let slot = &mut self.slots[key.index as usize];
+                    if slot.turn == key.turn && !slot.done {
+                        slot.expired = true;
+                        some = true;
+                        self.cancel(key.index);
+                    }
+                }
+                // Whoever waits sees for himself that his time is over.
+                Whose::Ticket(ticket) => {
+                    if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+                        self.woken.push(self.waiting[at].1.clone());
+                        some = true;
+                    }
+                }
+            }
+        }
+        some
+    }
+
+    /// When the first request's time is over.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
     }
 
     #[inline]
@@ -673,7 +730,29 @@ impl Driver {
             }
             return self.end(index, Ok(result as usize));
         }
+        if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
+            return;
+        }
         self.completed_otherwise(index, lane, result);
+    }
+
+    /// A device without polled queues refuses what is sent to be polled: the request, and all others of the file, go the ordinary way.
+    #[cold]
+    fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
+        let slot = &self.slots[index as usize];
+        let (Lane::Main, Work::Plain(plain), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
+        if !self.backend.polls() || slot.expired {
+            return false;
+        }
+        if file.direct().polled {
+            file.set_polled(false);
+            self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
+        }
+        let memory = one(plain.pinned, plain.segment.addr, plain.segment.len);
+        let (token, stats) = (token(index, Lane::Main), &mut self.stats);
+        // SAFETY: as in `start`.
+        unsafe { self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, slot.priority, token, stats) };
+        true
     }
 
     fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
