@@ -45,6 +45,7 @@ use slot::{Answer, Lane, List, Owner, Slot, Work, token, untoken};
 pub(crate) use slot::{Ended, Key, Kind, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
+pub(crate) use threads::block_signals;
 pub use uring::Timing;
 use uring::Uring;
 pub(crate) use wake::notify;
@@ -139,6 +140,11 @@ pub(crate) struct Driver {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// A number that no driver has and no other caller gets, to mark pinned memory with.
+pub(crate) fn new_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Driver {
     pub(crate) fn new(config: &Config) -> io::Result<Driver> {
         let depth = config.depth.clamp(1, 1 << 15);
@@ -175,7 +181,7 @@ impl Driver {
             stats,
             woken: Vec::new(),
             graves: Vec::new(),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: new_id(),
             reason,
             backend,
             slots: (0..depth).map(|_| Slot::new()).collect(),
@@ -624,6 +630,24 @@ impl Driver {
         }
         self.now_stale = true;
         Ok((self.stats.ended - before) as usize)
+    }
+
+    /// One round of `turn`: comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do
+    /// next is queued, and started by the next round.
+    pub(crate) fn round(&mut self, wait: Wait) -> io::Result<()> {
+        self.tidy();
+        let entered = self.backend.enter(wait, &mut self.stats);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.backend.reap(&mut completions);
+        self.now_stale = true;
+        for completion in completions.drain(..) {
+            self.completed(completion);
+        }
+        self.completions = completions;
+        if !self.waiting.is_empty() {
+            self.call_up(self.free.len());
+        }
+        entered
     }
 
     fn completed(&mut self, completion: Completion) {
