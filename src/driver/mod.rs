@@ -47,6 +47,7 @@ use slot::{Answer, Lane, List, Owner, Slot, Work, token, untoken};
 pub(crate) use slot::{Ended, Key, Kind, Options, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
+pub(crate) use threads::block_signals;
 pub use uring::Timing;
 use uring::Uring;
 pub(crate) use uring::Wishes;
@@ -148,6 +149,11 @@ pub(crate) struct Driver {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// A number that no driver has and no other caller gets, to mark pinned memory with.
+pub(crate) fn new_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Driver {
     pub(crate) fn new(config: &Config) -> io::Result<Driver> {
         let depth = config.depth.clamp(1, 1 << 15);
@@ -184,7 +190,7 @@ impl Driver {
             stats,
             woken: Vec::new(),
             graves: Vec::new(),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: new_id(),
             reason,
             backend,
             slots: (0..depth).map(|_| Slot::new()).collect(),
@@ -646,23 +652,9 @@ impl Driver {
         let mut wait = wait;
         // Each round but the last carries at least one operation on, and the measure of its transfer falls.
         loop {
-            self.look_at_unseen();
-            // A look may have ended a request, for which nobody has to wait then.
-            let wait_now = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
-            let entered = self.backend.enter(wait_now, &mut self.stats);
-            let mut completions = std::mem::take(&mut self.completions);
-            self.backend.reap(&mut completions);
-            self.now_stale = true;
-            let idle = completions.is_empty();
-            for completion in completions.drain(..) {
-                self.completed(completion);
-            }
-            self.completions = completions;
-            entered?;
-            let expired = !self.deadlines.is_empty() && self.expire();
+            let idle = !self.round(wait)?;
             // What is woken without an end is a time that is over.
-            let over = self.stats.ended != before || !self.woken.is_empty();
-            if over || (idle && !expired && wait_now == wait) || wait == Wait::No {
+            if idle || wait == Wait::No || self.stats.ended != before || !self.woken.is_empty() {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -674,24 +666,58 @@ impl Driver {
         if self.backend.has_queued() {
             self.backend.enter(Wait::No, &mut self.stats)?;
         }
-        if !self.waiting.is_empty() {
-            self.call_up(self.free.len());
-        }
+        self.call_up_waiting();
         self.now_stale = true;
         Ok((self.stats.ended - before) as usize)
     }
 
-    /// Cancels the requests whose time is over; says whether there were any.
+    /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do next is
+    /// queued, and started by the next one.
+    pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
+        self.tidy();
+        let result = self.round(wait);
+        self.call_up_waiting();
+        result.map(drop)
+    }
+
+    /// Starts what is queued, waits as told, and carries on what has an answer. Whether there was anything to carry on.
+    fn round(&mut self, wait: Wait) -> io::Result<bool> {
+        let before = self.stats.ended;
+        self.look_at_unseen();
+        // A look may have ended a request, for which nobody has to wait then.
+        let waited = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
+        let entered = self.backend.enter(waited, &mut self.stats);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.backend.reap(&mut completions);
+        self.now_stale = true;
+        let answers = !completions.is_empty();
+        for completion in completions.drain(..) {
+            self.completed(completion);
+        }
+        self.completions = completions;
+        let expired = !self.deadlines.is_empty() && self.expire();
+        entered?;
+        Ok(answers || expired)
+    }
+
+    /// Gives the slots that are free to those who wait for one.
+    fn call_up_waiting(&mut self) {
+        if !self.waiting.is_empty() {
+            self.call_up(self.free.len());
+        }
+    }
+
+    /// Cancels the requests whose time is over, and wakes those who waited for room until it was; says whether there were any.
     fn expire(&mut self) -> bool {
         let mut some = false;
         let now = Instant::now();
         while let Some(whose) = self.deadlines.next_due(now) {
+            some = true;
             match whose {
                 Whose::Request(key) => {
                     let slot = &mut self.slots[key.index as usize];
                     if slot.turn == key.turn && !slot.done {
                         slot.expired = true;
-                        some = true;
                         self.cancel(key.index);
                     }
                 }
@@ -699,7 +725,6 @@ impl Driver {
                 Whose::Ticket(ticket) => {
                     if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
                         self.woken.push(self.waiting[at].1.clone());
-                        some = true;
                     }
                 }
             }

@@ -194,8 +194,8 @@ fn work(shared: &Shared) {
     }
 }
 
-/// A worker must not take the program's signals; SIGXFSZ of a write past the file size limit stays pending, and the write says EFBIG.
-fn block_signals() {
+/// A thread that does I/O for others must not take the program's signals; SIGXFSZ of a write past the file size limit stays pending, and the write says EFBIG.
+pub(crate) fn block_signals() {
     // SAFETY: an all-zero set is a valid place for sigfillset to fill; both calls get pointers to it only.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();

@@ -26,11 +26,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 pub use left_behind::{LeftBehind, left_behind};
-pub(crate) use op::Submission;
 pub use op::{Io, IoVec, RawIo, Simple};
+pub(crate) use op::{Submission, set_init_in_order};
 pub use pool::{Pool, PoolBuf};
 pub use queue::{Done, Queue};
+pub(crate) use region::{Keep, Pin, Registered};
 pub use region::{Region, RegionBuf};
+pub(crate) use set::RequestSet;
 
 use crate::driver::op::Wait;
 use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, Wishes, notify};
@@ -326,6 +328,11 @@ impl Engine {
     /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
         Region::new(self, buffer)
+    }
+
+    /// What ends a wait of this engine, from any thread.
+    pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
+        self.inner.wake.clone()
     }
 
     /// Whether both are handles to one engine.

@@ -198,6 +198,20 @@ impl<B: 'static> Drop for Io<B> {
     }
 }
 
+/// Tells buffers that were read into one after the other how many of their bytes are initialised.
+///
+/// # Safety
+///
+/// The first `count` bytes of them, counted in order, are initialised.
+pub(crate) unsafe fn set_init_in_order<B: IoBufMut>(buffers: &mut [B], mut count: usize) {
+    for buffer in buffers {
+        let here = count.min(buffer.bytes_total());
+        // SAFETY: each is filled before the next.
+        unsafe { buffer.set_init(here) };
+        count -= here;
+    }
+}
+
 /// A read or write of several buffers. Gives the count, or the error, and the buffers back.
 ///
 /// Dropped before it is ready it cancels the request; the engine keeps the buffers until the kernel no longer uses them.
@@ -226,15 +240,7 @@ impl<B: IoBuf> IoVec<B> {
     where
         B: IoBufMut,
     {
-        let filled = |buffers: &mut [B], mut count: usize| {
-            for buffer in buffers {
-                let here = count.min(buffer.bytes_total());
-                // SAFETY: the request filled the buffers in order, each before the next.
-                unsafe { buffer.set_init(here) };
-                count -= here;
-            }
-        };
-        IoVec { submission, buffers: Some(buffers), filled }
+        IoVec { submission, buffers: Some(buffers), filled: set_init_in_order }
     }
 }
 

@@ -116,6 +116,15 @@ impl<T: 'static> RequestSet<T> {
         });
     }
 
+    /// What belongs to a request.
+    #[inline]
+    pub(crate) fn get(&self, name: u32) -> Option<&T> {
+        match self.entries.get(name as usize)? {
+            Entry::InFlight(_, what) | Entry::Waiting(_, what) => Some(what),
+            Entry::Free => None,
+        }
+    }
+
     /// Asks to end a request early. It is given out as any other.
     pub(crate) fn cancel(&mut self, name: u32) {
         match self.entries.get(name as usize) {

@@ -311,11 +311,11 @@ impl File {
 }
 
 /// Goes on until all of the buffer was moved. Each round moves a byte at least, or is the last.
-async fn to_the_end<B: IoBuf>(
-    first: Io<B>,
+pub(crate) async fn to_the_end<B: IoBuf, N: Future<Output = (io::Result<usize>, Slice<B>)>>(
+    first: impl Future<Output = (io::Result<usize>, B)>,
     total: usize,
     ended: io::ErrorKind,
-    next: impl Fn(B, usize) -> Io<Slice<B>>,
+    next: impl Fn(B, usize) -> N,
 ) -> (io::Result<()>, B) {
     let (mut result, mut buffer) = first.await;
     let mut done = 0;

@@ -8,6 +8,7 @@ pub(crate) mod priority;
 mod shared;
 
 pub use align::{Alignment, AlignmentSource};
+pub(crate) use handle::to_the_end;
 pub use handle::{File, Policy};
 pub use open::OpenOptions;
 pub(crate) use opened::Opened;

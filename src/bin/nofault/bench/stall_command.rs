@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use io_uring::squeue::Flags;
-use nofault::{IoPath, SubmitTiming};
+use nofault::{IoPath, Timing};
 use serde::Serialize;
 
 use super::report::Setting;
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     scratch.cool().map_err(|e| format!("cannot take the file out of the page cache: {e}"))?;
     let cold = ColdFile::new(arguments.cold_dir.as_deref(), &arguments.dir, Scale::Full.largest())?;
 
-    let engine = engine::build(arguments.backend, ENGINE_DEPTH, SubmitTiming::Off)?;
+    let engine = engine::build(arguments.backend, ENGINE_DEPTH, Timing::Off)?;
     let facts = RingFacts::of(&engine);
     let nofault = Nofault::new(engine, scratch.path(), cold.path()).map_err(|e| format!("cannot open the files: {e}"))?;
     let setting = setting(arguments, &scratch, FileFacts::of(nofault.warm()), facts);
