@@ -16,10 +16,13 @@ impl Driver {
     #[cold]
     pub(super) fn unfold(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        if let (Work::Plain(plain), Some(file)) = (&slot.work, &slot.file) {
-            slot.pinned = plain.pinned;
-            slot.work = Work::Transfer(plain.submitted(file.geometry(plain.direction)));
-        }
+        let (&Work::Plain(sent), Some(file)) = (&slot.work, &slot.file) else { return };
+        let transfer = sent.submitted(file.geometry(sent.direction));
+        let Segment { addr, len } = sent.segment();
+        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
+        let slot = &mut self.slots[index as usize];
+        slot.cold.pinned = pinned;
+        slot.work = Work::Transfer(transfer);
     }
 
     /// Looks at the memory of the requests that were made since the last turn, and submits those whose memory is there. One look serves
@@ -36,14 +39,14 @@ impl Driver {
         let mut ranges = std::mem::take(&mut self.ranges);
         for key in unseen.drain(..) {
             let slot = &self.slots[key.index as usize];
-            if let Work::Unseen(plain) = &slot.work
+            if let (Work::Unseen, Some(sent)) = (&slot.work, &slot.cold.unseen)
                 && slot.turn == key.turn
                 && !slot.done
             {
-                let access = access(plain.direction);
+                let (access, Segment { addr, len }) = (access(sent.direction), sent.segment());
                 // Without the means to look, all of it counts as memory that a direct request must not be given.
-                let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: plain.segment.len } };
-                ranges.push(Range { addr: plain.segment.addr, len: plain.segment.len, access, name: key.index, look });
+                let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: len } };
+                ranges.push(Range { addr, len, access, name: key.index, look });
             }
         }
         if let Some(residency) = &mut self.residency {
@@ -53,25 +56,24 @@ impl Driver {
             let Look { bytes, stop } = range.look;
             self.count_look(bytes, stop);
             let slot = &mut self.slots[range.name as usize];
-            let (Work::Unseen(plain), Some(file)) = (&slot.work, &slot.file) else { continue };
-            let plain = *plain;
+            let (Some(sent), Some(file)) = (slot.cold.unseen.take(), &slot.file) else { continue };
             if stop == Stop::End {
-                slot.work = Work::Plain(plain);
+                slot.work = Work::Plain(sent);
                 slot.main = true;
                 let memory = one(None, range.addr, range.len);
                 let token = token(range.name, Lane::Main);
                 // SAFETY: as in `start`.
                 unsafe {
-                    self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, slot.priority, token, &mut self.stats)
+                    self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset(), slot.priority, token, &mut self.stats)
                 };
                 continue;
             }
-            let mut transfer = plain.transfer(file.geometry(plain.direction));
+            let mut transfer = sent.transfer(file.geometry(sent.direction));
             // It asks for the look that was just made.
             let looked = transfer.step(Event::Start) == Action::Look { len: range.len };
             debug_assert!(looked);
             if !looked {
-                transfer = plain.transfer(file.geometry(plain.direction));
+                transfer = sent.transfer(file.geometry(sent.direction));
             }
             slot.work = Work::Transfer(transfer);
             self.drive(range.name, if looked { Event::Looked { bytes, stop } } else { Event::Start });
@@ -89,15 +91,15 @@ impl Driver {
             Answer::FaultedIn => Event::FaultedIn(result.map(drop)),
             Answer::Copied => Event::Copied(result),
             Answer::Prepared if result == Err(libc::ECANCELED) => {
-                slot.deferred = None;
+                slot.cold.deferred = None;
                 return self.drive_deferred(index, Event::Completed(result));
             }
             Answer::Prepared => {
                 // If it failed the pages will be faulted in by the submission, which is slower and nothing else.
-                if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce) {
+                if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce) {
                     bounce.set_prepared(place);
                 }
-                match slot.deferred.take() {
+                match slot.cold.deferred.take() {
                     Some(action) => return self.carry_out(index, action),
                     None => Event::Completed(Err(libc::ECANCELED)),
                 }
@@ -109,7 +111,7 @@ impl Driver {
                 self.drive(index, event);
             }
             Work::Simple => self.end(index, result),
-            Work::Free | Work::Unseen(_) | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
+            Work::Free | Work::Unseen | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
         }
     }
 
@@ -173,13 +175,13 @@ impl Driver {
         let priority = slot.priority;
         // What most requests need, and nothing else.
         match action {
-            Action::Submit { offset, len, offload } if slot.bounce.is_none() => {
+            Action::Submit { offset, len, offload } if slot.cold.bounce.is_none() => {
                 let file = file.direct();
                 let memory = self.memory(index, 0, len);
                 self.start(index, Op::Rw { write, file, memory, offset, offload, priority }, Answer::Completed, offload);
                 return self.start_ahead(index);
             }
-            Action::Finish(result) if slot.bounce.is_none() => return self.finish(index, result),
+            Action::Finish(result) if slot.cold.bounce.is_none() => return self.finish(index, result),
             _ => {}
         }
         let bounces =
@@ -187,7 +189,7 @@ impl Driver {
         if bounces {
             return self.carry_out_bounce(index, action);
         }
-        if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce.take()) {
+        if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce.take()) {
             bounce.give_back(place);
             let (main, buffered) = (file.direct(), file.buffered());
             return self.carry_out_main(index, action, write, main, buffered, true);
@@ -236,22 +238,22 @@ impl Driver {
             debug_assert!(false, "no bounce without buffers");
             return self.drive_deferred(index, Event::Completed(Err(libc::ENOMEM)));
         };
-        let Some(place) = slot.bounce.or_else(|| bounce.take()) else {
-            slot.deferred = Some(action);
+        let Some(place) = slot.cold.bounce.or_else(|| bounce.take()) else {
+            slot.cold.deferred = Some(action);
             self.bounce_queue.push_back(index);
             return;
         };
-        slot.bounce = Some(place);
+        slot.cold.bounce = Some(place);
         let addr = bounce.addr(place);
         if !bounce.is_prepared(place) {
             // Its pages are not there yet: they too are faulted in off this thread.
-            slot.deferred = Some(action);
+            slot.cold.deferred = Some(action);
             return self.start(index, Op::Populate { addr, len: bounce::SIZE, write: true }, Answer::Prepared, true);
         }
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let (memfd, start) = (bounce.file(), bounce.offset(place));
         let write = transfer.direction() == Direction::Write;
-        let (file, pinned, priority) = (file.direct(), slot.pinned.is_some(), slot.priority);
+        let (file, pinned, priority) = (file.direct(), slot.cold.pinned.is_some(), slot.priority);
         match action {
             Action::CopyIn { len } => {
                 self.stats.bounced += 1;
@@ -291,7 +293,7 @@ impl Driver {
 
     pub(super) fn bounce_freed(&mut self) {
         if let Some(index) = self.bounce_queue.pop_front()
-            && let Some(action) = self.slots[index as usize].deferred.take()
+            && let Some(action) = self.slots[index as usize].cold.deferred.take()
         {
             self.carry_out_bounce(index, action);
         }
@@ -302,21 +304,21 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         let Work::Transfer(transfer) = &slot.work else { return Memory::One { addr: 0, len: 0, fixed: None } };
         let current = transfer.iter().current();
-        let pinned = slot.pinned;
+        let pinned = slot.cold.pinned;
         if skip == 0 && len > 0 && len <= current.len {
             return one(pinned, current.addr, len);
         }
         let mut pieces = transfer.iter().pieces(skip, len);
         let Some(first) = pieces.next() else { return Memory::One { addr: 0, len: 0, fixed: None } };
         let Some(second) = pieces.next() else { return one(pinned, first.addr, first.len) };
-        slot.iovecs.clear();
-        slot.iovecs.extend(
+        slot.cold.iovecs.clear();
+        slot.cold.iovecs.extend(
             [first, second]
                 .into_iter()
                 .chain(pieces)
                 .map(|piece| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(piece.addr), iov_len: piece.len }),
         );
-        Memory::Many { iov: slot.iovecs.as_ptr(), count: slot.iovecs.len() as u32 }
+        Memory::Many { iov: slot.cold.iovecs.as_ptr(), count: slot.cold.iovecs.len() as u32 }
     }
 
     /// Faulting in the whole pages around `len` contiguous bytes, `skip` bytes after the cursor.
@@ -333,11 +335,11 @@ impl Driver {
     /// Starts a slot's main operation. `slow`: it may be stuck, and waits for a place among those.
     pub(super) fn start(&mut self, index: u32, op: Op, answer: Answer, slow: bool) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.parked.is_none());
+        debug_assert!(!slot.main && slot.cold.parked.is_none());
         slot.answer = answer;
         if slow {
             if self.slow.active >= self.slow.limit {
-                slot.parked = Some(op);
+                slot.cold.parked = Some(op);
                 self.slow.queue.push_back(index);
                 self.stats.slow_lane_waits += 1;
                 return;
@@ -345,7 +347,7 @@ impl Driver {
             self.slow.active += 1;
         }
         slot.main = true;
-        slot.slow = slow;
+        slot.cold.slow = slow;
         // SAFETY: the memory is valid until the request is over, by the contract of `push`, or belongs to the slot (iovecs) or to this
         // driver (bounce); neither is touched before the completion. The slot keeps the file, and with it the descriptor, as long.
         unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
@@ -354,7 +356,7 @@ impl Driver {
     pub(super) fn leave_slow_lane(&mut self) {
         self.slow.active -= 1;
         if let Some(index) = self.slow.queue.pop_front()
-            && let Some(op) = self.slots[index as usize].parked.take()
+            && let Some(op) = self.slots[index as usize].cold.parked.take()
         {
             let answer = self.slots[index as usize].answer;
             self.start(index, op, answer, true);
@@ -367,12 +369,12 @@ impl Driver {
             return;
         }
         let slot = &mut self.slots[index as usize];
-        if slot.done || slot.result.is_some() {
+        if slot.done || slot.cold.result.is_some() {
             return;
         }
         let Work::Transfer(transfer) = &mut slot.work else { return };
         let Some(ahead) = transfer.ahead() else { return };
-        slot.ahead_end = transfer.ahead_end(ahead);
+        slot.cold.ahead_end = transfer.ahead_end(ahead);
         let op = self.populate(index, ahead.skip, ahead.len);
         self.slow.active += 1;
         self.stats.fault_in_ahead += 1;
@@ -383,8 +385,8 @@ impl Driver {
     pub(super) fn ahead_ended(&mut self, index: u32, result: i32) {
         let slot = &mut self.slots[index as usize];
         let Work::Transfer(transfer) = &mut slot.work else { return };
-        let awaited = transfer.ahead_ended(slot.ahead_end, if result < 0 { Err(-result) } else { Ok(()) });
-        match slot.result {
+        let awaited = transfer.ahead_ended(slot.cold.ahead_end, if result < 0 { Err(-result) } else { Ok(()) });
+        match slot.cold.result {
             Some(result) => self.end(index, result),
             None if awaited => self.drive(index, Event::AheadEnded),
             None => self.start_ahead(index),
@@ -394,7 +396,7 @@ impl Driver {
     /// The transfer has its result. It is given out when nothing touches the memory any more.
     pub(super) fn finish(&mut self, index: u32, result: Result<usize, Errno>) {
         let slot = &mut self.slots[index as usize];
-        slot.result = Some(result);
+        slot.cold.result = Some(result);
         if let Work::Transfer(transfer) = &slot.work {
             if let Ok(count) = result {
                 match transfer.direction() {
@@ -414,36 +416,43 @@ impl Driver {
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
         self.stats.ended += 1;
         let slot = &mut self.slots[index as usize];
-        let result = if slot.expired && result == Err(libc::ECANCELED) { Err(libc::ETIMEDOUT) } else { result };
-        let started_ns = slot.started_ns;
-        match &mut slot.owner {
+        let mut result = result;
+        if result == Err(libc::ECANCELED) && slot.cold.expired {
+            result = Err(libc::ETIMEDOUT);
+        }
+        if std::mem::take(&mut slot.timed) {
+            self.record_latency(index);
+        }
+        let slot = &mut self.slots[index as usize];
+        match slot.owner {
             Owner::List { list, name } => {
-                if let Some(Some(list)) = self.lists.get_mut(*list as usize) {
-                    list.ended.push(Ended { name: *name, result });
+                if let Some(Some(list)) = self.lists.get_mut(list as usize) {
+                    list.ended.push(Ended { name, result });
                     if list.waker.is_some() {
                         self.woken.extend(list.waker.take());
                     }
                 }
-                slot.owner = Owner::Asker(None);
-                slot.result = None;
+                slot.owner = Owner::Asker;
                 self.vacate(index);
             }
-            Owner::Asker(waker) => {
-                slot.result = Some(result);
+            Owner::Asker => {
+                slot.cold.result = Some(result);
                 slot.done = true;
                 // Many requests of one task end in one turn: it is woken once.
-                if let Some(waker) = waker.take()
+                if let Some(waker) = slot.cold.waker.take()
                     && !self.woken.last().is_some_and(|last| last.will_wake(&waker))
                 {
                     self.woken.push(waker);
                 }
             }
-            Owner::Nobody { .. } => self.release(index),
+            Owner::Nobody => self.release(index),
         }
-        if started_ns != 0 {
-            let now = self.now();
-            self.stats.latency.record(now.saturating_sub(started_ns));
-        }
+    }
+
+    #[cold]
+    fn record_latency(&mut self, index: u32) {
+        let now = self.now();
+        self.stats.latency.record(now.saturating_sub(self.slots[index as usize].cold.started_ns));
     }
 }
 

@@ -43,7 +43,7 @@ pub use hist::Histogram;
 use op::{Completion, Op, Wait};
 pub(crate) use pinning::{Pinning, Unpinned};
 use refusal::{admit, explain, explain_pin};
-use slot::{Answer, Lane, List, Owner, Slot, Work, token, untoken};
+use slot::{Answer, Lane, List, Owner, Sent, Slot, Work, token, untoken};
 pub(crate) use slot::{Ended, Key, Kind, Options, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
@@ -57,7 +57,7 @@ use crate::file::{FileShared, Retired};
 use crate::memory::Pinned;
 use crate::memory::residency::{Range, Residency};
 use crate::sys::{self, Errno};
-use crate::transfer::{Direction, Event, Geometry, Transfer, Trust};
+use crate::transfer::{Direction, Event, Geometry, Segment, Transfer, Trust};
 
 /// Sizes in bytes and counts that hold for every request. See [`Geometry`].
 fn base_geometry(bounce: usize) -> Geometry {
@@ -110,20 +110,34 @@ struct SlowLane {
     queue: VecDeque<u32>,
 }
 
+// What every request uses stands first, in few cache lines.
+#[repr(C)]
 pub(crate) struct Driver {
-    pub(crate) stats: Stats,
-    /// To be woken as soon as the driver is not borrowed.
-    pub(crate) woken: Vec<Waker>,
-    /// To be dropped as soon as the driver is not borrowed.
-    pub(crate) graves: Vec<Box<dyn Any>>,
-    /// Names this driver to [`Pinned`].
-    id: u64,
-    reason: Option<String>,
-    backend: Backend,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// `None`: closed, to be used again.
     lists: Vec<Option<List>>,
+    backend: Backend,
+    /// Names this driver to [`Pinned`].
+    id: u64,
+    /// The time of a request is taken if its number has none of these bits.
+    timed: Option<u64>,
+    pub(crate) stats: Stats,
+    completions: Vec<Completion>,
+    /// To be woken as soon as the driver is not borrowed.
+    pub(crate) woken: Vec<Waker>,
+    /// To be dropped as soon as the driver is not borrowed.
+    pub(crate) graves: Vec<Box<dyn Any>>,
+    /// Requests with memory that has to be looked at before they are submitted; some may be over already.
+    unseen: Vec<Key>,
+    /// For the looks of one turn.
+    ranges: Vec<Range>,
+    waiting: VecDeque<(u64, Waker)>,
+    deadlines: Deadlines,
+    now_ns: u64,
+    now_stale: bool,
+    epoch: Instant,
+    reason: Option<String>,
     residency: Option<Residency>,
     slow: SlowLane,
     bounce: Option<Bounce>,
@@ -132,19 +146,7 @@ pub(crate) struct Driver {
     pinnings: Vec<Pinning>,
     retired: Retired,
     unpinned: Unpinned,
-    completions: Vec<Completion>,
-    /// Requests with memory that has to be looked at before they are submitted; some may be over already.
-    unseen: Vec<Key>,
-    /// For the looks of one turn.
-    ranges: Vec<Range>,
-    waiting: VecDeque<(u64, Waker)>,
-    deadlines: Deadlines,
     next_ticket: u64,
-    epoch: Instant,
-    now_ns: u64,
-    now_stale: bool,
-    /// The time of a request is taken if its number has none of these bits.
-    timed: Option<u64>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -338,41 +340,47 @@ impl Driver {
         if trust == Trust::Offload {
             return None;
         }
+        let sent = Sent::new(&Plain { trust, pinned, ..plain })?;
         let index = self.free.pop()?;
-        let started_ns = self.started();
         let slot = &mut self.slots[index as usize];
         let key = Key { index, turn: slot.turn };
-        slot.started_ns = started_ns;
         slot.file = Some(file.clone());
         slot.answer = Answer::Completed;
+        let priority = plain.options.priority;
+        slot.priority = priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
-        slot.priority = plain.options.priority;
-        let plain = Plain { trust, pinned, ..plain };
         if let Some(due) = plain.options.due() {
             self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
         }
+        self.count_start(index);
         let slot = &mut self.slots[index as usize];
         if trust == Trust::Look {
-            slot.work = Work::Unseen(plain);
+            slot.work = Work::Unseen;
+            slot.cold.unseen = Some(sent);
             self.unseen.push(key);
             return Some(key);
         }
-        slot.work = Work::Plain(plain);
+        slot.work = Work::Plain(sent);
         slot.main = true;
         let memory = one(pinned, segment.addr, segment.len);
         // SAFETY: as in `start`.
-        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, slot.priority, token(index, Lane::Main), &mut self.stats) };
+        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, priority, token(index, Lane::Main), &mut self.stats) };
         Some(key)
     }
 
-    /// Counts a request, and says when it started if its time is taken.
+    /// Counts a request, and notes when it started if its time is taken.
     #[inline]
-    fn started(&mut self) -> u64 {
+    fn count_start(&mut self, index: u32) {
         let number = self.stats.requests;
         self.stats.requests += 1;
-        if self.timed.is_some_and(|mask| number & mask == 0) { self.now().max(1) } else { 0 }
+        if self.timed.is_some_and(|mask| number & mask == 0) {
+            let now = self.now();
+            let slot = &mut self.slots[index as usize];
+            slot.timed = true;
+            slot.cold.started_ns = now;
+        }
     }
 
     /// Starts a request. There must be room: asked apart, because a request is large, and handing it back costs as much as starting it.
@@ -384,11 +392,10 @@ impl Driver {
     /// valid.
     pub(crate) unsafe fn push(&mut self, request: Request, tell: Tell) -> Key {
         let Some(index) = self.free.pop() else { unreachable!("has_room was not asked") };
-        let started_ns = self.started();
+        self.count_start(index);
         let slot = &mut self.slots[index as usize];
-        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && matches!(slot.owner, Owner::Asker(None)) && slot.bounce.is_none());
+        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && slot.owner == Owner::Asker && slot.cold.bounce.is_none());
         let key = Key { index, turn: slot.turn };
-        slot.started_ns = started_ns;
         slot.priority = request.priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
@@ -409,9 +416,9 @@ impl Driver {
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
-                slot.pinned = pinned;
+                slot.cold.pinned = pinned;
                 let geometry = request.file.geometry(direction);
-                slot.work = Work::Transfer(Transfer::new(direction, trust, geometry, segments, offset, total));
+                slot.work = Work::Transfer(Box::new(Transfer::new(direction, trust, geometry, segments, offset, total)));
                 slot.file = Some(request.file);
                 self.drive(index, Event::Start);
             }
@@ -449,15 +456,14 @@ impl Driver {
         let slot = &mut self.slots[key.index as usize];
         debug_assert_eq!(slot.turn, key.turn);
         if slot.done {
-            let result = slot.result.take().unwrap_or(Err(libc::EIO));
+            let result = slot.cold.result.take().unwrap_or(Err(libc::EIO));
             self.release(key.index);
             return Some(result);
         }
-        let Owner::Asker(asker) = &mut slot.owner else { return None };
-        match asker {
+        match &slot.cold.waker {
             Some(known) if known.will_wake(waker) => {}
             _ => {
-                let old = asker.replace(waker.clone());
+                let old = slot.cold.waker.replace(waker.clone());
                 self.bury(old);
             }
         }
@@ -499,18 +505,17 @@ impl Driver {
             // Of a list, and over.
             return self.graves.push(buffer);
         }
-        let old = std::mem::replace(&mut slot.owner, Owner::Asker(None));
+        let old = slot.cold.waker.take();
         if slot.done {
             self.graves.push(buffer);
             self.release(index);
         } else {
             self.stats.cancelled += 1;
-            slot.owner = Owner::Nobody { keeps: buffer };
+            slot.owner = Owner::Nobody;
+            slot.cold.keeps = Some(buffer);
             self.cancel(index);
         }
-        if let Owner::Asker(old) = old {
-            self.bury(old);
-        }
+        self.bury(old);
     }
 
     /// Ends a request early, as far as that can be done. Whoever owns it still gets its result.
@@ -531,7 +536,7 @@ impl Driver {
 
     /// Ends a request early, as far as that can be done.
     fn cancel(&mut self, index: u32) {
-        if let Work::Unseen(_) = self.slots[index as usize].work {
+        if let Work::Unseen = self.slots[index as usize].work {
             return self.end(index, Err(libc::ECANCELED));
         }
         self.unfold(index);
@@ -544,10 +549,10 @@ impl Driver {
         }
         if slot.main {
             self.backend.cancel(token(index, Lane::Main));
-        } else if slot.parked.take().is_some() {
+        } else if slot.cold.parked.take().is_some() {
             self.slow.queue.retain(|&queued| queued != index);
             self.answered(index, -libc::ECANCELED);
-        } else if slot.deferred.take().is_some() {
+        } else if slot.cold.deferred.take().is_some() {
             self.bounce_queue.retain(|&queued| queued != index);
             self.drive_deferred(index, Event::Completed(Err(libc::ECANCELED)));
         }
@@ -574,25 +579,29 @@ impl Driver {
 
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        slot.result = None;
+        slot.cold.result = None;
         slot.done = false;
-        match std::mem::replace(&mut slot.owner, Owner::Asker(None)) {
-            Owner::Asker(waker) => self.bury(waker),
-            Owner::Nobody { keeps } => self.graves.push(keeps),
-            Owner::List { .. } => {}
-        }
+        slot.owner = Owner::Asker;
+        let (waker, keeps) = (slot.cold.waker.take(), slot.cold.keeps.take());
         self.vacate(index);
+        self.bury(waker);
+        self.graves.extend(keeps);
     }
 
     /// Frees the slot of a request whose owner has its result.
     #[inline]
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.parked.is_none() && slot.deferred.is_none() && slot.bounce.is_none());
+        debug_assert!(!slot.main && slot.cold.parked.is_none() && slot.cold.deferred.is_none() && slot.cold.bounce.is_none());
+        debug_assert!(!slot.timed && slot.cold.waker.is_none() && slot.cold.keeps.is_none());
+        if !matches!(slot.work, Work::Plain(_)) {
+            slot.cold.pinned = None;
+            slot.cold.unseen = None;
+            slot.cold.expired = false;
+            slot.cold.result = None;
+        }
         slot.work = Work::Free;
         slot.file = None;
-        slot.pinned = None;
-        slot.expired = false;
         slot.turn = slot.turn.wrapping_add(1);
         self.free.push(index);
     }
@@ -717,7 +726,7 @@ impl Driver {
                 Whose::Request(key) => {
                     let slot = &mut self.slots[key.index as usize];
                     if slot.turn == key.turn && !slot.done {
-                        slot.expired = true;
+                        slot.cold.expired = true;
                         self.cancel(key.index);
                     }
                 }
@@ -744,12 +753,11 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         // What most requests end with.
         if lane == Lane::Main
-            && let Work::Plain(plain) = &slot.work
-            && result as usize == plain.segment.len
-            && result > 0
+            && let Work::Plain(sent) = slot.work
+            && sent.is_whole(result)
         {
             slot.main = false;
-            match plain.direction {
+            match sent.direction {
                 Direction::Read => self.stats.bytes_read += result as u64,
                 Direction::Write => self.stats.bytes_written += result as u64,
             }
@@ -765,18 +773,20 @@ impl Driver {
     #[cold]
     fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
         let slot = &self.slots[index as usize];
-        let (Lane::Main, Work::Plain(plain), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
-        if !self.backend.polls() || slot.expired {
+        let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
+        if !self.backend.polls() || slot.cold.expired {
             return false;
         }
         if file.direct().polled {
             file.set_polled(false);
             self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
         }
-        let memory = one(plain.pinned, plain.segment.addr, plain.segment.len);
+        let Segment { addr, len } = sent.segment();
+        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
         let (token, stats) = (token(index, Lane::Main), &mut self.stats);
+        let (memory, priority) = (one(pinned, addr, len), slot.priority);
         // SAFETY: as in `start`.
-        unsafe { self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, slot.priority, token, stats) };
+        unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset(), priority, token, stats) };
         true
     }
 
@@ -785,7 +795,7 @@ impl Driver {
             Lane::Main => {
                 let slot = &mut self.slots[index as usize];
                 slot.main = false;
-                if std::mem::take(&mut slot.slow) {
+                if std::mem::take(&mut slot.cold.slow) {
                     self.leave_slow_lane();
                 }
                 self.answered(index, result);

@@ -30,17 +30,16 @@ pub(crate) enum Tell {
 }
 
 /// Who owns a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Somebody who asks, and whom to wake.
-    Asker(Option<Waker>),
+    /// Somebody who asks; whom to wake is in [`Cold::waker`].
+    Asker,
     List {
         list: u32,
         name: u32,
     },
-    /// Nobody any more. What is kept until the kernel is done with it.
-    Nobody {
-        keeps: Box<dyn Any>,
-    },
+    /// Nobody any more; what is kept until the kernel is done with it is in [`Cold::keeps`].
+    Nobody,
 }
 
 /// A result in a list.
@@ -142,25 +141,59 @@ impl Plain {
         let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
         Request::new(file.clone(), kind, options)
     }
+}
+
+/// What a slot keeps of a [`Plain`] request.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    addr: usize,
+    offset: u64,
+    len: u32,
+    pub(super) direction: Direction,
+    trust: Trust,
+    pub(super) pinned: bool,
+}
+
+impl Sent {
+    /// `None`: longer than one operation may be.
+    #[inline]
+    pub(super) fn new(plain: &Plain) -> Option<Sent> {
+        let Plain { direction, trust, segment, offset, .. } = *plain;
+        let len = u32::try_from(segment.len).ok()?;
+        Some(Sent { addr: segment.addr, offset, len, direction, trust, pinned: plain.pinned.is_some() })
+    }
+
+    #[inline]
+    pub(super) fn segment(self) -> Segment {
+        Segment { addr: self.addr, len: self.len as usize }
+    }
+
+    #[inline]
+    pub(super) fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// Whether a completion says that all of it was moved.
+    #[inline]
+    pub(super) fn is_whole(self, result: i32) -> bool {
+        result > 0 && result as u32 == self.len
+    }
 
     /// The transfer, before it has begun.
-    pub(super) fn transfer(self, geometry: Rc<Geometry>) -> Transfer {
-        let Plain { direction, trust, segment, offset, .. } = self;
-        Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len)
+    pub(super) fn transfer(self, geometry: Rc<Geometry>) -> Box<Transfer> {
+        let Sent { direction, trust, offset, len, .. } = self;
+        Box::new(Transfer::new(direction, trust, geometry, Segments::One(self.segment()), offset, len as usize))
     }
 
     /// The transfer, just after its submission.
-    pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
-        let Plain { segment, offset, .. } = self;
+    pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Box<Transfer> {
+        let (Segment { len, .. }, offset) = (self.segment(), self.offset);
         let mut transfer = self.transfer(geometry);
         let mut action = transfer.step(Event::Start);
         if let Action::Look { len } = action {
             action = transfer.step(Event::Looked { bytes: len, stop: Stop::End });
         }
-        debug_assert!(
-            [Action::Submit { offset, len: segment.len, offload: false }, Action::Buffered { offset, len: segment.len, offload: false }]
-                .contains(&action)
-        );
+        debug_assert!([Action::Submit { offset, len, offload: false }, Action::Buffered { offset, len, offload: false }].contains(&action));
         transfer
     }
 }
@@ -168,35 +201,50 @@ impl Plain {
 /// What is done for the request.
 pub(super) enum Work {
     Free,
-    /// A transfer whose memory was not looked at yet.
-    Unseen(Plain),
     /// A transfer that one submission is expected to carry out.
-    Plain(Plain),
-    Transfer(Transfer),
+    Plain(Sent),
+    /// Any other, also a plain one that met something unexpected, and one whose memory was not looked at yet ([`Cold::unseen`]).
+    Transfer(Box<Transfer>),
+    Unseen,
     Simple,
 }
 
-/// One request in flight. What every request uses stands first, in few cache lines.
-#[repr(C)]
+/// One request in flight: one cache line that every request uses, and the rest.
+#[repr(C, align(64))]
 pub(super) struct Slot {
     pub(super) file: Option<Rc<FileShared>>,
+    pub(super) work: Work,
     pub(super) owner: Owner,
+    /// Counts who had the slot before.
     pub(super) turn: u32,
     pub(super) answer: Answer,
     /// The main operation is with the back end.
     pub(super) main: bool,
-    /// The main operation counts as one that may be stuck.
-    pub(super) slow: bool,
     /// The request is over and its result can be taken.
     pub(super) done: bool,
+    /// Its time is taken.
+    pub(super) timed: bool,
+    pub(super) priority: u16,
+    pub(super) cold: Box<Cold>,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64);
+
+/// What only some requests use.
+pub(super) struct Cold {
+    /// A plain transfer whose memory was not looked at yet.
+    pub(super) unseen: Option<Sent>,
+    /// The main operation counts as one that may be stuck.
+    pub(super) slow: bool,
     /// It was cancelled because its time was over.
     pub(super) expired: bool,
-    pub(super) priority: u16,
-    /// When it was started, or 0 if nobody wants to know.
     pub(super) started_ns: u64,
-    /// Known, but not yet given out: the fault-in ahead has to end first.
+    /// Known, but not yet given out: nobody has asked, or the fault-in ahead has to end first.
     pub(super) result: Option<Result<usize, Errno>>,
-    pub(super) work: Work,
+    /// Who asked.
+    pub(super) waker: Option<Waker>,
+    /// The buffer of a request that nobody waits for.
+    pub(super) keeps: Option<Box<dyn Any>>,
     /// The registered buffer that holds the memory of a transfer.
     pub(super) pinned: Option<Pinned>,
     /// An operation that waits for its turn among those that may be stuck.
@@ -214,23 +262,29 @@ impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
             file: None,
-            owner: Owner::Asker(None),
+            work: Work::Free,
+            owner: Owner::Asker,
             turn: 0,
             answer: Answer::Completed,
             main: false,
-            slow: false,
             done: false,
-            expired: false,
+            timed: false,
             priority: 0,
-            started_ns: 0,
-            result: None,
-            work: Work::Free,
-            pinned: None,
-            parked: None,
-            deferred: None,
-            bounce: None,
-            ahead_end: 0,
-            iovecs: Vec::new(),
+            cold: Box::new(Cold {
+                unseen: None,
+                slow: false,
+                expired: false,
+                started_ns: 0,
+                result: None,
+                waker: None,
+                keeps: None,
+                pinned: None,
+                parked: None,
+                deferred: None,
+                bounce: None,
+                ahead_end: 0,
+                iovecs: Vec::new(),
+            }),
         }
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 use super::hist::Histogram;
 
 /// Counters since the engine was built. All are events, except where a unit is named.
+// In the order of declaration: what every request counts stands in one cache line.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
+#[repr(C)]
 pub struct Stats {
     /// Requests that were started.
     pub requests: u64,
