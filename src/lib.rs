@@ -84,8 +84,10 @@ pub mod memory;
 mod sys;
 mod transfer;
 
-pub use driver::{BackendChoice as Backend, Histogram, Stats, SubmitTiming};
-pub use engine::{Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, RawIo, Region, RegionBuf, Simple, left_behind};
+pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};
+pub use engine::{
+    Done, Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, Queue, RawIo, Region, RegionBuf, Simple, left_behind,
+};
 pub use file::{Alignment, AlignmentSource, File, IoPath, OpenOptions, Policy, Reason};
 pub use memory::{Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable, resident_prefix};
 

@@ -5,7 +5,7 @@
 use super::Driver;
 use super::bounce;
 use super::op::{FileRef, Memory, Op};
-use super::slot::{Answer, Lane, Work, token};
+use super::slot::{Answer, Ended, Lane, Owner, Work, token};
 use crate::memory::residency::{Residency, Stop};
 use crate::memory::{Access, Pinned};
 use crate::sys::{self, Errno};
@@ -17,6 +17,7 @@ impl Driver {
     pub(super) fn unfold(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         if let (Work::Plain(plain), Some(file)) = (&slot.work, &slot.file) {
+            slot.pinned = plain.pinned;
             slot.work = Work::Transfer(plain.submitted(file.geometry(plain.direction)));
         }
     }
@@ -362,20 +363,32 @@ impl Driver {
 
     /// The request is over.
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
-        let now = self.now();
-        let slot = &mut self.slots[index as usize];
-        slot.result = Some(result);
-        slot.done = true;
         self.stats.ended += 1;
-        self.stats.latency.record(now.saturating_sub(slot.started_ns));
-        if let Some(buffer) = slot.orphan.take() {
-            self.graves.push(buffer);
-            self.release(index);
-        } else if let Some(waker) = slot.waker.take() {
-            // Many requests of one task end in one turn: it is woken once.
-            if !self.woken.last().is_some_and(|last| last.will_wake(&waker)) {
-                self.woken.push(waker);
+        let slot = &mut self.slots[index as usize];
+        let started_ns = slot.started_ns;
+        match &mut slot.owner {
+            Owner::List { list, name } => {
+                if let Some(Some(list)) = self.lists.get_mut(*list as usize) {
+                    list.ended.push(Ended { name: *name, result });
+                    self.woken.extend(list.waker.take());
+                }
+                self.release(index);
             }
+            Owner::Asker(waker) => {
+                slot.result = Some(result);
+                slot.done = true;
+                // Many requests of one task end in one turn: it is woken once.
+                if let Some(waker) = waker.take()
+                    && !self.woken.last().is_some_and(|last| last.will_wake(&waker))
+                {
+                    self.woken.push(waker);
+                }
+            }
+            Owner::Nobody { .. } => self.release(index),
+        }
+        if started_ns != 0 {
+            let now = self.now();
+            self.stats.latency.record(now.saturating_sub(started_ns));
         }
     }
 }

@@ -41,11 +41,11 @@ pub use hist::Histogram;
 use op::{Completion, Op, Wait};
 pub(crate) use pinning::{Pinning, Unpinned};
 use refusal::{admit, explain, explain_pin};
-use slot::{Answer, Lane, Slot, Work, token, untoken};
-pub(crate) use slot::{Key, Kind, Plain, Request};
+use slot::{Answer, Lane, List, Owner, Slot, Work, token, untoken};
+pub(crate) use slot::{Ended, Key, Kind, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
-pub use uring::SubmitTiming;
+pub use uring::Timing;
 use uring::Uring;
 pub(crate) use wake::notify;
 
@@ -95,7 +95,7 @@ pub enum BackendChoice {
 pub(crate) struct Config {
     pub(crate) depth: u32,
     pub(crate) backend: BackendChoice,
-    pub(crate) timing: SubmitTiming,
+    pub(crate) timing: Timing,
 }
 
 /// Operations that may be stuck.
@@ -117,6 +117,8 @@ pub(crate) struct Driver {
     backend: Backend,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// `None`: closed, to be used again.
+    lists: Vec<Option<List>>,
     residency: Option<Residency>,
     slow: SlowLane,
     bounce: Option<Bounce>,
@@ -131,6 +133,8 @@ pub(crate) struct Driver {
     epoch: Instant,
     now_ns: u64,
     now_stale: bool,
+    /// The time of a request is taken if its number has none of these bits.
+    timed: Option<u64>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -176,6 +180,7 @@ impl Driver {
             backend,
             slots: (0..depth).map(|_| Slot::new()).collect(),
             free: (0..depth).rev().collect(),
+            lists: Vec::new(),
             residency,
             slow,
             base: base_geometry(if bounce.is_some() { bounce::SIZE } else { 0 }),
@@ -190,6 +195,7 @@ impl Driver {
             epoch: Instant::now(),
             now_ns: 0,
             now_stale: true,
+            timed: config.timing.mask(),
         })
     }
 
@@ -295,12 +301,12 @@ impl Driver {
     /// # Safety
     ///
     /// As for [`Driver::push`].
-    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: Plain, pinned: Option<Pinned>) -> Option<Key> {
+    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: Plain, tell: Tell) -> Option<Key> {
         let Plain { direction, segment, offset, .. } = plain;
         if !file.takes_plain(direction, segment.addr, segment.len, offset) {
             return None;
         }
-        let pinned = pinned.filter(|pinned| pinned.engine == self.id);
+        let pinned = plain.pinned.filter(|pinned| pinned.engine == self.id);
         let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
         if trust != Trust::Full {
             // What is not all there is looked at once more by its transfer, after what else has to be checked.
@@ -309,20 +315,30 @@ impl Driver {
             }
         }
         let index = self.free.pop()?;
-        self.stats.requests += 1;
-        let started_ns = self.now();
+        let started_ns = self.started();
         let slot = &mut self.slots[index as usize];
+        let key = Key { index, turn: slot.turn };
         slot.started_ns = started_ns;
-        slot.pinned = pinned;
-        slot.work = Work::Plain(Plain { trust, ..plain });
+        slot.work = Work::Plain(Plain { trust, pinned, ..plain });
         slot.file = Some(file.clone());
         slot.answer = Answer::Completed;
         slot.main = true;
+        if let Tell::List { list, name } = tell {
+            slot.owner = Owner::List { list, name };
+        }
         let memory = one(pinned, segment.addr, segment.len);
         let op = Op::Rw { write: direction == Direction::Write, file: file.direct(), memory, offset, offload: false };
         // SAFETY: as in `start`.
         unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
-        Some(Key(index))
+        Some(key)
+    }
+
+    /// Counts a request, and says when it started if its time is taken.
+    #[inline]
+    fn started(&mut self) -> u64 {
+        let number = self.stats.requests;
+        self.stats.requests += 1;
+        if self.timed.is_some_and(|mask| number & mask == 0) { self.now().max(1) } else { 0 }
     }
 
     /// Starts a request. There must be room: asked apart, because a request is large, and handing it back costs as much as starting it.
@@ -330,14 +346,18 @@ impl Driver {
     /// # Safety
     ///
     /// The memory that a transfer names may be read, and for a read from the file written, by the kernel and by this driver from now until
-    /// the result was taken with [`Driver::take`]; or it was left to [`Driver::abandon`], whose buffer keeps it valid.
-    pub(crate) unsafe fn push(&mut self, request: Request) -> Key {
+    /// the result was taken with [`Driver::take`] or [`Driver::take_ended`]; or it was left to [`Driver::abandon`], whose buffer keeps it
+    /// valid.
+    pub(crate) unsafe fn push(&mut self, request: Request, tell: Tell) -> Key {
         let Some(index) = self.free.pop() else { unreachable!("has_room was not asked") };
-        let started_ns = self.now();
-        self.stats.requests += 1;
+        let started_ns = self.started();
         let slot = &mut self.slots[index as usize];
-        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && slot.orphan.is_none() && slot.bounce.is_none());
+        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && matches!(slot.owner, Owner::Asker(None)) && slot.bounce.is_none());
+        let key = Key { index, turn: slot.turn };
         slot.started_ns = started_ns;
+        if let Tell::List { list, name } = tell {
+            slot.owner = Owner::List { list, name };
+        }
         match request.kind {
             Kind::Transfer { direction, segments, offset, trust, pinned } => {
                 let total = match admit(&request.file, direction, &segments, offset) {
@@ -345,7 +365,7 @@ impl Driver {
                     Err(result) => {
                         slot.work = Work::Simple;
                         self.end(index, result);
-                        return Key(index);
+                        return key;
                     }
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
@@ -375,7 +395,7 @@ impl Driver {
                 }
             }
         }
-        Key(index)
+        key
     }
 
     fn start_simple(&mut self, index: u32, file: Rc<FileShared>, op: Op) {
@@ -387,36 +407,79 @@ impl Driver {
 
     /// The result, if the request is over; its slot is free then.
     pub(crate) fn take(&mut self, key: Key, waker: &Waker) -> Option<Result<usize, Errno>> {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.index as usize];
+        debug_assert_eq!(slot.turn, key.turn);
         if slot.done {
             let result = slot.result.take().unwrap_or(Err(libc::EIO));
-            self.release(key.0);
+            self.release(key.index);
             return Some(result);
         }
-        match &slot.waker {
+        let Owner::Asker(asker) = &mut slot.owner else { return None };
+        match asker {
             Some(known) if known.will_wake(waker) => {}
             _ => {
-                let old = slot.waker.replace(waker.clone());
+                let old = asker.replace(waker.clone());
                 self.bury(old);
             }
         }
         None
     }
 
+    /// Opens a list of results.
+    pub(crate) fn open_list(&mut self) -> u32 {
+        let place = self.lists.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.lists.push(None);
+            self.lists.len() - 1
+        });
+        self.lists[place] = Some(List::default());
+        place as u32
+    }
+
+    /// Closes a list. None of its requests may be in flight: they are over, or were abandoned.
+    pub(crate) fn close_list(&mut self, list: u32) {
+        let old = self.lists.get_mut(list as usize).and_then(Option::take);
+        self.bury(old.and_then(|list| list.waker));
+    }
+
+    /// Swaps the results that a list has with `into`, which is empty. If there are none, `waker` is woken as soon as there are.
+    pub(crate) fn take_ended(&mut self, list: u32, into: &mut Vec<Ended>, waker: Option<&Waker>) {
+        let Some(list) = self.lists.get_mut(list as usize).and_then(Option::as_mut) else { return };
+        std::mem::swap(&mut list.ended, into);
+        let Some(waker) = waker else { return };
+        if into.is_empty() && !list.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            let old = list.waker.replace(waker.clone());
+            self.bury(old);
+        }
+    }
+
     /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is dropped when the kernel is done with it.
     pub(crate) fn abandon(&mut self, key: Key, buffer: Box<dyn Any>) {
-        let index = key.0;
+        let index = key.index;
         let slot = &mut self.slots[index as usize];
-        let old = slot.waker.take();
+        if slot.turn != key.turn {
+            // Of a list, and over.
+            return self.graves.push(buffer);
+        }
+        let old = std::mem::replace(&mut slot.owner, Owner::Asker(None));
         if slot.done {
             self.graves.push(buffer);
             self.release(index);
         } else {
             self.stats.cancelled += 1;
-            slot.orphan = Some(buffer);
+            slot.owner = Owner::Nobody { keeps: buffer };
             self.cancel(index);
         }
-        self.bury(old);
+        if let Owner::Asker(old) = old {
+            self.bury(old);
+        }
+    }
+
+    /// Ends a request early, as far as that can be done. Whoever owns it still gets its result.
+    pub(crate) fn cancel_one(&mut self, key: Key) {
+        let slot = &self.slots[key.index as usize];
+        if slot.turn == key.turn && !slot.done && !matches!(slot.work, Work::Free) {
+            self.cancel(key.index);
+        }
     }
 
     /// Keeps a waker for which there is no use until the driver is not borrowed: it may own a task, and that requests of this engine.
@@ -475,9 +538,14 @@ impl Driver {
         slot.pinned = None;
         slot.result = None;
         slot.done = false;
-        let old = slot.waker.take();
-        self.bury(old);
+        slot.turn = slot.turn.wrapping_add(1);
+        let old = std::mem::replace(&mut slot.owner, Owner::Asker(None));
         self.free.push(index);
+        match old {
+            Owner::Asker(waker) => self.bury(waker),
+            Owner::Nobody { keeps } => self.graves.push(keeps),
+            Owner::List { .. } => {}
+        }
     }
 
     /// A place in the queue of those who found no free slot. `ticket` is what an earlier call returned.

@@ -11,9 +11,43 @@ use crate::memory::Pinned;
 use crate::sys::Errno;
 use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust};
 
-/// Names a request in flight. Good until its result was taken or it was abandoned.
+/// Names a request in flight. Good until its result was taken or it was abandoned; for one of a list, until it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(pub(super) u32);
+pub(crate) struct Key {
+    pub(super) index: u32,
+    /// Counts who had the slot before.
+    pub(super) turn: u32,
+}
+
+/// Who gets the result of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tell {
+    /// Whoever asks for it, see [`Driver::take`](super::Driver::take).
+    Asker,
+    /// A list, under a name, see [`Driver::open_list`](super::Driver::open_list).
+    List { list: u32, name: u32 },
+}
+
+/// Who owns a request.
+pub(super) enum Owner {
+    /// Somebody who asks, and whom to wake.
+    Asker(Option<Waker>),
+    List {
+        list: u32,
+        name: u32,
+    },
+    /// Nobody any more. What is kept until the kernel is done with it.
+    Nobody {
+        keeps: Box<dyn Any>,
+    },
+}
+
+/// A result in a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) name: u32,
+    pub(crate) result: Result<usize, Errno>,
+}
 
 /// A request, before it has a slot.
 pub(crate) struct Request {
@@ -62,12 +96,19 @@ pub(crate) struct Plain {
     pub(crate) trust: Trust,
     pub(crate) segment: Segment,
     pub(crate) offset: u64,
+    pub(crate) pinned: Option<Pinned>,
 }
 
 impl Plain {
+    /// The request, to be taken the long way.
+    pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
+        let Plain { direction, trust, segment, offset, pinned } = self;
+        Request { file: file.clone(), kind: Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned } }
+    }
+
     /// The transfer, just after its submission.
     pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
-        let Plain { direction, trust, segment, offset } = self;
+        let Plain { direction, trust, segment, offset, .. } = self;
         let mut transfer = Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len);
         let mut action = transfer.step(Event::Start);
         if let Action::Look { len } = action {
@@ -90,16 +131,26 @@ pub(super) enum Work {
     Simple,
 }
 
-/// One request in flight.
+/// One request in flight. What every request uses stands first, in few cache lines.
+#[repr(C)]
 pub(super) struct Slot {
-    pub(super) work: Work,
     pub(super) file: Option<Rc<FileShared>>,
-    pub(super) pinned: Option<Pinned>,
+    pub(super) owner: Owner,
+    pub(super) turn: u32,
+    pub(super) answer: Answer,
     /// The main operation is with the back end.
     pub(super) main: bool,
     /// The main operation counts as one that may be stuck.
     pub(super) slow: bool,
-    pub(super) answer: Answer,
+    /// The request is over and its result can be taken.
+    pub(super) done: bool,
+    /// When it was started, or 0 if nobody wants to know.
+    pub(super) started_ns: u64,
+    /// Known, but not yet given out: the fault-in ahead has to end first.
+    pub(super) result: Option<Result<usize, Errno>>,
+    pub(super) work: Work,
+    /// The registered buffer that holds the memory of a transfer.
+    pub(super) pinned: Option<Pinned>,
     /// An operation that waits for its turn among those that may be stuck.
     pub(super) parked: Option<Op>,
     /// An action that waits for a bounce buffer.
@@ -109,35 +160,34 @@ pub(super) struct Slot {
     pub(super) ahead_end: usize,
     /// The vector of the main operation. Its heap block stays where it is until the next one is made.
     pub(super) iovecs: Vec<libc::iovec>,
-    /// Known, but not yet given out: the fault-in ahead has to end first.
-    pub(super) result: Option<Result<usize, Errno>>,
-    /// The request is over and its result can be taken.
-    pub(super) done: bool,
-    pub(super) waker: Option<Waker>,
-    /// The buffer of a request that nobody waits for.
-    pub(super) orphan: Option<Box<dyn Any>>,
-    pub(super) started_ns: u64,
 }
 
 impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
-            work: Work::Free,
             file: None,
-            pinned: None,
+            owner: Owner::Asker(None),
+            turn: 0,
+            answer: Answer::Completed,
             main: false,
             slow: false,
-            answer: Answer::Completed,
+            done: false,
+            started_ns: 0,
+            result: None,
+            work: Work::Free,
+            pinned: None,
             parked: None,
             deferred: None,
             bounce: None,
             ahead_end: 0,
             iovecs: Vec::new(),
-            result: None,
-            done: false,
-            waker: None,
-            orphan: None,
-            started_ns: 0,
         }
     }
+}
+
+/// Results of the requests of one owner, in the order in which they ended.
+#[derive(Default)]
+pub(super) struct List {
+    pub(super) ended: Vec<Ended>,
+    pub(super) waker: Option<Waker>,
 }

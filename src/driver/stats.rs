@@ -58,9 +58,9 @@ pub struct Stats {
     pub enter_retries: u64,
     /// Abilities lost, with the reason; each reason once.
     pub fallbacks: Vec<String>,
-    /// Time of calls that submit, apart from waiting. See [`SubmitTiming`](crate::SubmitTiming).
+    /// Time of calls that submit, apart from waiting; of some of them, see [`Timing`](crate::Timing).
     pub submit_time: Histogram,
-    /// Time from start to end of each request.
+    /// Time from start to end of a request; of some of them, see [`Timing`](crate::Timing).
     pub latency: Histogram,
 }
 

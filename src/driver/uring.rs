@@ -25,16 +25,29 @@ const BUFFERS: u16 = 256;
 /// How often one call may answer EAGAIN, EBUSY or EINTR before the error is handed up.
 const ENTER_TRIES: u32 = 16;
 
-/// When the time of submitting is measured apart from waiting, which costs a second system call.
+/// How often the clock is read, for [`Stats::latency`] and [`Stats::submit_time`](crate::Stats::submit_time).
+///
+/// [`Stats::latency`]: crate::Stats::latency
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum SubmitTiming {
-    /// One call of 64 that would both submit and wait, and every call that only submits.
+pub enum Timing {
+    /// The latency of one request in 64; the time of one call in 64 that both submits and waits, and of every call that only submits.
     #[default]
     Sampled,
-    /// Every call.
+    /// Of every request and every call. To tell submitting from waiting costs a second system call each time.
     Every,
-    /// Never.
+    /// Of none.
     Off,
+}
+
+impl Timing {
+    /// The time of a request is taken if its number has none of these bits.
+    pub(super) fn mask(self) -> Option<u64> {
+        match self {
+            Timing::Sampled => Some(63),
+            Timing::Every => Some(0),
+            Timing::Off => None,
+        }
+    }
 }
 
 /// How one ring is set up. The first that the kernel grants is taken.
@@ -53,7 +66,7 @@ const SETUPS: [Setup; 4] = [
 
 pub(crate) struct Uring {
     ring: IoUring,
-    /// What the next `enter` starts. At most as long as the driver has operations in flight, which may be more than the submission queue.
+    /// What did not fit in the submission queue, whose entries are fewer than the operations that may be in flight.
     queued: Vec<squeue::Entry>,
     wake: Arc<OwnedFd>,
     watching: bool,
@@ -62,13 +75,13 @@ pub(crate) struct Uring {
     flags: Vec<&'static str>,
     set_len: bool,
     bounded_workers: usize,
-    timing: SubmitTiming,
+    timing: Timing,
     enters: u64,
 }
 
 impl Uring {
     /// Sets up a ring with room for `operations` in flight, or says why there can't be one.
-    pub(crate) fn new(operations: u32, timing: SubmitTiming) -> io::Result<Uring> {
+    pub(crate) fn new(operations: u32, timing: Timing) -> io::Result<Uring> {
         let entries = operations.next_power_of_two().clamp(8, 4096);
         // Twice the operations: a cancellation and the watch on the eventfd complete too.
         let completions = (2 * operations.max(entries)).next_power_of_two().clamp(32, 65536);
@@ -112,7 +125,6 @@ impl Uring {
     fn prove(&mut self) -> io::Result<()> {
         // SAFETY: a NOP names no memory.
         unsafe { self.push_entry(opcode::Nop::new().build().user_data(IGNORED)) };
-        self.refill();
         self.ring.submit_and_wait(1)?;
         match self.ring.completion().next() {
             Some(done) if done.result() >= 0 => Ok(()),
@@ -166,7 +178,11 @@ impl Uring {
     ///
     /// What the entry names stays valid until its completion.
     unsafe fn push_entry(&mut self, entry: squeue::Entry) {
-        self.queued.push(entry);
+        // In order: behind what did not fit before.
+        // SAFETY: the caller's contract.
+        if !self.queued.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.queued.push(entry);
+        }
     }
 
     pub(crate) fn cancel(&mut self, token: u64) {
@@ -191,7 +207,6 @@ impl Uring {
             // SAFETY: a poll names no memory, and the ring is closed before the eventfd.
             unsafe { self.push_entry(watch.build().user_data(WAKE)) };
         }
-        self.refill();
         // What does not fit in the submission queue goes in turns; each of them takes at least one entry, or ends in an error.
         while !self.queued.is_empty() {
             self.call(Wait::No, stats)?;
@@ -215,9 +230,9 @@ impl Uring {
     fn measures(&mut self) -> bool {
         self.enters += 1;
         match self.timing {
-            SubmitTiming::Every => true,
-            SubmitTiming::Sampled => self.enters.is_multiple_of(64),
-            SubmitTiming::Off => false,
+            Timing::Every => true,
+            Timing::Sampled => self.enters.is_multiple_of(64),
+            Timing::Off => false,
         }
     }
 
@@ -225,7 +240,7 @@ impl Uring {
     fn call(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
         for _ in 0..ENTER_TRIES {
             stats.enters += 1;
-            let timed = wait == Wait::No && self.timing != SubmitTiming::Off && !self.ring.submission().is_empty();
+            let timed = wait == Wait::No && self.timing != Timing::Off && !self.ring.submission().is_empty();
             let start = timed.then(Instant::now);
             let result = match wait {
                 Wait::No => self.ring.submit(),

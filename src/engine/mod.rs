@@ -8,7 +8,9 @@
 mod left_behind;
 mod op;
 mod pool;
+mod queue;
 mod region;
+mod set;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -27,10 +29,11 @@ pub use left_behind::{LeftBehind, left_behind};
 pub(crate) use op::Submission;
 pub use op::{Io, IoVec, RawIo, Simple};
 pub use pool::{Pool, PoolBuf};
+pub use queue::{Done, Queue};
 pub use region::{Region, RegionBuf};
 
 use crate::driver::op::Wait;
-use crate::driver::{BackendChoice, Config, Driver, Stats, SubmitTiming, notify};
+use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, notify};
 use crate::memory::IoBufMut;
 
 /// Sets up an [`Engine`].
@@ -53,8 +56,8 @@ impl EngineBuilder {
         self
     }
 
-    /// When the time of submitting is measured apart from waiting; sampled unless told.
-    pub fn submit_timing(mut self, timing: SubmitTiming) -> Self {
+    /// How often the clock is read for the histograms of [`Stats`]; sampled unless told.
+    pub fn timing(mut self, timing: Timing) -> Self {
         self.config.timing = timing;
         self
     }
@@ -229,7 +232,7 @@ impl Engine {
     /// Settings, to be changed before the engine is built.
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
-            config: Config { depth: 256, backend: BackendChoice::Auto, timing: SubmitTiming::Sampled },
+            config: Config { depth: 256, backend: BackendChoice::Auto, timing: Timing::Sampled },
             drain: Duration::from_secs(1),
         }
     }
@@ -301,6 +304,11 @@ impl Engine {
     /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
         Region::new(self, buffer)
+    }
+
+    /// Whether both are handles to one engine.
+    pub(crate) fn is(&self, other: &Engine) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// What was counted so far.

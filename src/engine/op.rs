@@ -13,11 +13,10 @@ use std::task::{Context, Poll};
 use super::Inner;
 #[cfg(doc)]
 use crate::driver::Driver;
-use crate::driver::{Key, Kind, Plain, Request};
+use crate::driver::{Key, Plain, Request, Tell};
 use crate::file::FileShared;
-use crate::memory::{IoBuf, IoBufMut, Pinned};
+use crate::memory::{IoBuf, IoBufMut};
 use crate::sys::Errno;
-use crate::transfer::Segments;
 
 enum State {
     /// Not admitted yet. Boxed, so that all the others are small.
@@ -44,7 +43,7 @@ impl Submission {
     pub(crate) unsafe fn new(inner: &Rc<Inner>, request: Request) -> Submission {
         let state = inner.with(|driver| match driver.has_room() {
             // SAFETY: the caller's contract is that of `push`.
-            true => State::InFlight(unsafe { driver.push(request) }),
+            true => State::InFlight(unsafe { driver.push(request, Tell::Asker) }),
             false => State::Waiting { request: Box::new(request), ticket: None },
         });
         Submission { inner: inner.clone(), state }
@@ -55,15 +54,13 @@ impl Submission {
     /// # Safety
     ///
     /// As for [`Submission::new`].
-    pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain, pinned: Option<Pinned>) -> Submission {
+    pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain) -> Submission {
         // SAFETY: the caller's contract is that of `push_plain`.
-        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, plain, pinned) }) {
+        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, plain, Tell::Asker) }) {
             return Submission { inner: inner.clone(), state: State::InFlight(key) };
         }
-        let Plain { direction, trust, segment, offset } = plain;
-        let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
         // SAFETY: the caller's contract.
-        unsafe { Submission::new(inner, Request { file: file.clone(), kind }) }
+        unsafe { Submission::new(inner, plain.request(file)) }
     }
 
     #[inline]
@@ -91,7 +88,7 @@ impl Submission {
                 *ticket = Some(driver.wait_for_slot(*ticket, context.waker()));
             } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over) {
                 // SAFETY: the contract of `new` covers the whole life of this submission.
-                *state = State::InFlight(unsafe { driver.push(*request) });
+                *state = State::InFlight(unsafe { driver.push(*request, Tell::Asker) });
                 // A place in the queue that was not called up is given back.
                 if let Some(ticket) = ticket {
                     driver.leave_queue(ticket);

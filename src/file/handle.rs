@@ -86,6 +86,14 @@ impl File {
         self.shared.source
     }
 
+    pub(crate) fn shared(&self) -> &Rc<FileShared> {
+        &self.shared
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     fn submit(&self, kind: Kind) -> Submission {
         // SAFETY: the callers in this file keep the memory of a transfer in the future that holds the submission, or got the promise of
         // their own caller.
@@ -96,7 +104,7 @@ impl File {
         match segments {
             // SAFETY: as in `submit`.
             Segments::One(segment) => unsafe {
-                Submission::plain(&self.engine.inner, &self.shared, Plain { direction, trust, segment, offset }, pinned)
+                Submission::plain(&self.engine.inner, &self.shared, Plain { direction, trust, segment, offset, pinned })
             },
             Segments::Many(_) => self.submit(Kind::Transfer { direction, segments, offset, trust, pinned }),
         }
