@@ -70,7 +70,7 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
         options.ops.map_or_else(|| format!("about {} s", options.seconds), |ops| format!("{ops} requests")),
     ))?;
     let mut results = Results::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut notes) = (Vec::new(), Vec::new());
     let mut headed = false;
     'places: for &name in &options.place {
         let place = match Place::new(name, &options.dir, options.size) {
@@ -89,7 +89,7 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
         for cell in cells(options, &place) {
             let Ok(outcomes) = rounds::run(&cell, &place, entries, options, &signals) else { break 'places };
             let outcomes: Vec<_> = entries.iter().map(|entry| entry.name).zip(outcomes).collect();
-            say(&table::cell(&cell, &outcomes))?;
+            say(&table::cell(&cell, &outcomes, &mut notes))?;
             results.push((cell, outcomes));
         }
         say("\n")?;

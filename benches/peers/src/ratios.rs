@@ -30,6 +30,9 @@ struct Claim {
 
 /// A line for each face of nofault and what it is held against; those of peers that did not run are left out.
 const CLAIMS: &[Claim] = &[
+    Claim { of: "nofault-queue-pinned", against: Against::Peer("bare-registered"), reach: Reach::AtMost(1.02) },
+    Claim { of: "nofault-queue-pinned", against: Against::All(Kind::Runtime), reach: Reach::Below(1.0) },
+    Claim { of: "nofault-queue-foreign", against: Against::Peer("bare-plain"), reach: Reach::AtMost(1.10) },
     Claim { of: "nofault-futures-pinned", against: Against::Peer("bare-registered"), reach: Reach::AtMost(1.02) },
     Claim { of: "nofault-futures-pinned", against: Against::All(Kind::Runtime), reach: Reach::Below(1.0) },
     Claim { of: "nofault-futures-foreign", against: Against::Peer("bare-plain"), reach: Reach::AtMost(1.10) },

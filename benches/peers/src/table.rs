@@ -15,18 +15,32 @@ pub(crate) fn head() -> String {
     line(["requests", "CPU per", "p50", "p99", "p99.9", "peak"]) + &line(["/s", "request", "latency", "latency", "latency", "memory"])
 }
 
-pub(crate) fn cell(cell: &Cell, outcomes: &[(&'static str, Outcome)]) -> String {
+/// A note is written out below the first cell that has it, and is a number from then on: `notes` has those that were.
+pub(crate) fn cell(cell: &Cell, outcomes: &[(&'static str, Outcome)], notes: &mut Vec<String>) -> String {
     let mut text = format!("\n{}\n", title(cell));
+    let known = notes.len();
     for (name, outcome) in outcomes {
         let name = format!("  {name}");
         // Writing to a String can't fail.
         let _ = match outcome {
-            Outcome::Measured(figures) => writeln!(text, "{}", row(&name, figures)),
+            Outcome::Measured(figures) => writeln!(text, "{}{}", row(&name, figures), mark(figures.note.as_deref(), notes)),
             Outcome::Skip(reason) => writeln!(text, "{name:NAME$}      SKIP: {reason}"),
             Outcome::Failed(reason) => writeln!(text, "{name:NAME$}    FAILED: {reason}"),
         };
     }
+    for (index, note) in notes.iter().enumerate().skip(known) {
+        let _ = writeln!(text, "  [{}] {note}", index + 1);
+    }
     text
+}
+
+fn mark(note: Option<&str>, notes: &mut Vec<String>) -> String {
+    let Some(note) = note else { return String::new() };
+    let index = notes.iter().position(|known| known == note).unwrap_or_else(|| {
+        notes.push(note.to_owned());
+        notes.len() - 1
+    });
+    format!(" [{}]", index + 1)
 }
 
 fn title(cell: &Cell) -> String {
@@ -37,9 +51,8 @@ fn row(name: &str, figures: &Figures) -> String {
     let latency = figures.latency;
     let times = [figures.cpu_us_per_op, latency.p50_us, latency.p99_us, latency.p999_us].map(time);
     let [cpu, p50, p99, p999] = times;
-    let note = figures.note.as_ref().map_or_else(String::new, |note| format!("  ({note})"));
     let peak = figures.peak_kib as f64 / 1024.0;
-    format!("{name:NAME$}{:>10}{cpu:>12}{p50:>11}{p99:>11}{p999:>11}{peak:>7.1} MiB{note}", rate(figures.ops_per_second))
+    format!("{name:NAME$}{:>10}{cpu:>12}{p50:>11}{p99:>11}{p999:>11}{peak:>7.1} MiB", rate(figures.ops_per_second))
 }
 
 pub(crate) fn ratios(ratios: &[Ratio], quick: bool) -> String {

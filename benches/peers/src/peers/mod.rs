@@ -11,6 +11,7 @@ mod glommio;
 mod monoio;
 mod nofault;
 mod nofault_futures;
+mod nofault_queue;
 mod threads;
 #[cfg(feature = "tokio")]
 mod tokio_blocking;
@@ -60,6 +61,8 @@ pub(crate) struct Entry {
 pub(crate) const ALL: &[Entry] = &[
     bare::REGISTERED,
     bare::PLAIN,
+    nofault_queue::PINNED,
+    nofault_queue::FOREIGN,
     nofault_futures::PINNED,
     nofault_futures::FOREIGN,
     #[cfg(feature = "tokio-uring")]
