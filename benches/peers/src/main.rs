@@ -87,7 +87,7 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
             say(&format!("\n{}", table::head()))?;
         }
         for cell in cells(options, &place) {
-            let Ok(outcomes) = rounds::run(&cell, &place, entries, options, &signals) else { break 'places };
+            let Ok(outcomes) = rounds::run(results.len(), &cell, &place, entries, options, &signals) else { break 'places };
             let outcomes: Vec<_> = entries.iter().map(|entry| entry.name).zip(outcomes).collect();
             say(&table::cell(&cell, &outcomes, &mut notes))?;
             results.push((cell, outcomes));

@@ -56,8 +56,9 @@ struct Runner {
 /// A signal came.
 pub(crate) struct Interrupted;
 
-/// Runs all rounds of one cell. The outcomes are in the order of the entries.
+/// Runs all rounds of one cell, which is the `number`th of the run. The outcomes are in the order of the entries.
 pub(crate) fn run(
+    number: usize,
     cell: &Cell,
     place: &Place,
     entries: &[&'static Entry],
@@ -72,8 +73,8 @@ pub(crate) fn run(
             access: cell.access,
             block: cell.block,
             depth: cell.depth,
-            // Nobody shall find in a cache below what the one before has just read.
-            seed: index as u64 + 1,
+            // Nobody shall find in a cache below what the one before has just read, nor in the file what an earlier cell has written.
+            seed: (number * entries.len() + index) as u64,
         };
         let warm_up_seconds = if options.ops.is_some() { 0.0 } else { options.seconds };
         let start = Start { peer: entry.name.to_owned(), job, warm_up_seconds };
