@@ -29,6 +29,8 @@ pub(crate) struct Figures {
     pub(crate) peak_kib: u64,
     /// Requests in each turn.
     pub(crate) ops_per_turn: u64,
+    /// The CPU figure of each turn, in the order in which they were run.
+    pub(crate) cpu_us_turns: Vec<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
 }
@@ -146,6 +148,7 @@ impl Runner {
             },
             peak_kib: self.peak_kib,
             ops_per_turn: self.count,
+            cpu_us_turns: self.turns.iter().map(|turn| turn.1 * 1e6).collect(),
             note: self.note,
         }
     }

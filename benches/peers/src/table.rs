@@ -76,7 +76,7 @@ pub(crate) fn ratios(ratios: &[Ratio], quick: bool) -> String {
 }
 
 fn size(bytes: usize) -> String {
-    if bytes % (1 << 20) == 0 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+    if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 fn rate(per_second: f64) -> String {
