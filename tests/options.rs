@@ -122,3 +122,59 @@ fn real_time_needs_a_privilege_and_says_so() {
         Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
     }
 }
+
+#[test]
+fn a_pool_of_huge_pages_reads_the_same_bytes() {
+    let engine = Engine::builder().depth(4).build().expect("an engine");
+    let folder = files::folder();
+    let path = folder.path().join("file");
+    let _plain = files::make_patterned(&path, LEN, 7);
+    let file = File::open(&engine, &path).expect("the file");
+    let pool = engine.huge_pool(4, 128 << 10).expect("a pool");
+    assert_eq!((pool.count(), pool.buffer_bytes()), (4, 128 << 10));
+    let expected = std::fs::read(&path).expect("the bytes");
+    let buffers: Vec<_> = (0..4).filter_map(|_| pool.get()).collect();
+    for (index, buffer) in buffers.into_iter().enumerate() {
+        let (count, buffer) = engine.block_on(file.read_at(buffer, (index * (128 << 10)) as u64));
+        assert_eq!(count.expect("a read"), 128 << 10);
+        assert!(buffer[..] == expected[index * (128 << 10)..][..128 << 10]);
+    }
+    if pool.is_pinned() {
+        assert_eq!(engine.stats().looked, 0);
+    }
+}
+
+/// What an engine itself needs, with as many requests in flight as storage engines have: their buffers are not counted.
+#[test]
+fn an_engine_with_a_thousand_in_flight_is_small() {
+    const REQUESTS: usize = 1024;
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/smaps_rollup").expect("/proc");
+        let line = status.lines().find(|line| line.starts_with("Rss:")).expect("the resident memory");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("a number") << 10
+    }
+    common::child::watched("an_engine_with_a_thousand_in_flight_is_small", setup::DEADLINE, || {
+        let folder = files::folder();
+        let path = folder.path().join("file");
+        let _plain = files::make_patterned(&path, 8 << 20, 7);
+        let mut buffers: Vec<_> = (0..REQUESTS).map(|_| nofault::AlignedBuf::new(BLOCK).expect("a buffer")).collect();
+        buffers.iter_mut().for_each(|buffer| buffer.populate().expect("its page"));
+        let before = resident();
+        let engine = Engine::builder().depth(REQUESTS as u32).build().expect("an engine");
+        let file = File::open(&engine, &path).expect("the file");
+        let mut queue = nofault::Queue::new(&engine);
+        for (index, buffer) in buffers.into_iter().enumerate() {
+            queue.read_at(&file, buffer, (index * BLOCK) as u64, ());
+        }
+        engine.turn(Some(Duration::ZERO)).expect("a turn");
+        let most = resident() - before;
+        common::sys::say(&format!("an engine with {REQUESTS} requests: {} KiB\n", most >> 10));
+        // The workers of the other back end are threads, with stacks.
+        assert!(most <= 8 << 20, "{} KiB", most >> 10);
+        engine.block_on(async {
+            while let Some(done) = queue.next().await {
+                assert_eq!(done.result.expect("a read"), BLOCK);
+            }
+        });
+    });
+}

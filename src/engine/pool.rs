@@ -20,6 +20,14 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// What a pool's memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    Ordinary,
+    /// Huge ones, where the kernel has any to give.
+    Huge,
+}
+
 struct Shared {
     base: usize,
     bytes: usize,
@@ -27,24 +35,30 @@ struct Shared {
     /// One bit a buffer: 1 is free.
     free: Box<[AtomicU64]>,
     pinned: Option<Pinned>,
+    huge: bool,
     _memory: Box<dyn Send + Sync>,
 }
 
 impl Pool {
-    pub(super) fn new(engine: &Engine, count: usize, bytes: usize) -> io::Result<Pool> {
-        Pool::over(count, bytes, |memory, base, len| Ok(Registered::with(engine, memory, base, len)))
+    pub(super) fn new(engine: &Engine, count: usize, bytes: usize, pages: Pages) -> io::Result<Pool> {
+        Pool::over(count, bytes, pages, |memory, base, len| Ok(Registered::with(engine, memory, base, len)))
     }
 
     /// A pool whose memory `register` takes and registers: the memory, its address, and its length in bytes.
     pub(crate) fn over(
         count: usize,
         bytes: usize,
+        pages: Pages,
         register: impl FnOnce(AlignedBuf, usize, usize) -> io::Result<Registered>,
     ) -> io::Result<Pool> {
         let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "count times bytes is more than an address space holds");
         let bytes = bytes.max(1).checked_next_multiple_of(sys::page_size()).ok_or_else(too_large)?;
         let total = bytes.checked_mul(count).filter(|&total| total <= isize::MAX as usize).ok_or_else(too_large)?;
-        let mut memory = AlignedBuf::new(total)?;
+        let mut memory = match pages {
+            Pages::Ordinary => AlignedBuf::new(total)?,
+            Pages::Huge => AlignedBuf::huge(total)?,
+        };
+        let huge = memory.is_huge_advised();
         memory.populate()?;
         let base = memory.as_mut_ptr().expose_provenance();
         let words = count.div_ceil(64);
@@ -55,7 +69,7 @@ impl Pool {
             })
             .collect();
         let Registered { pinned, keeps } = register(memory, base, total)?;
-        Ok(Pool { shared: Arc::new(Shared { base, bytes, count, free, pinned, _memory: keeps }) })
+        Ok(Pool { shared: Arc::new(Shared { base, bytes, count, free, pinned, huge, _memory: keeps }) })
     }
 
     /// A buffer, or `None` while all are in use. Its contents are what its last user left.
@@ -77,6 +91,11 @@ impl Pool {
     /// Whether the memory is pinned, so that requests with it need no look.
     pub fn is_pinned(&self) -> bool {
         self.shared.pinned.is_some()
+    }
+
+    /// Whether the kernel took the advice to use huge pages for it. It may still have given small ones where it found no others.
+    pub fn is_huge(&self) -> bool {
+        self.shared.huge
     }
 
     /// The size of each buffer, in bytes.

@@ -34,7 +34,7 @@ pub use op::{Io, IoVec, Simple};
 use shared::{Mail, Owner, PinRequest, Shared};
 
 use crate::driver::Stats;
-use crate::engine::{EngineInfo, Keep, Pin, Pool, Region, Registered};
+use crate::engine::{EngineInfo, Keep, Pages, Pin, Pool, Region, Registered};
 use crate::memory::{IoBufMut, Pinned};
 
 /// Asynchronous direct I/O for programs of many threads, with any runtime or none: `Send`, `Sync` and `Clone`.
@@ -126,7 +126,7 @@ impl Handle {
     ///
     /// ENOMEM from mmap(2), or a size that overflows.
     pub fn pool(&self, count: usize, bytes: usize) -> io::Result<Pool> {
-        Pool::over(count, bytes, |memory, base, len| Ok(self.pin(memory, base, len)))
+        Pool::over(count, bytes, Pages::Ordinary, |memory, base, len| Ok(self.pin(memory, base, len)))
     }
 
     /// Pins the initialised bytes of `buffer`, a storage engine's own arena, for all I/O threads. Requests with its slices, through this handle,
