@@ -80,6 +80,8 @@
 mod driver;
 mod engine;
 mod file;
+#[cfg(feature = "fio")]
+pub mod fio;
 pub mod memory;
 mod sys;
 mod transfer;
