@@ -81,7 +81,7 @@ pub enum Size {
 pub enum BlockSize {
     /// All the same (`bs`).
     Fixed(u64),
-    /// All multiples of the smallest up to the largest, equally often (`bsrange`); with [`Options::block_unaligned`] every size between them.
+    /// All multiples of the smallest up to the largest, equally often (`bsrange`); with [`Options::block_unaligned`](super::Options::block_unaligned) every size between them.
     #[allow(missing_docs)]
     Range { min: u64, max: u64 },
     /// Each size as often as its percentage says (`bssplit`). The percentages add up to 100; there are 2 to 64 parts, none of them of 0 %.
@@ -194,7 +194,7 @@ pub enum Verify {
     Crc32c,
     /// A header and a CRC-32 in each block.
     Crc32,
-    /// No header: the block is [`Options::verify_pattern`], over and over.
+    /// No header: the block is [`Options::verify_pattern`](super::Options::verify_pattern), over and over.
     Pattern,
 }
 

@@ -41,7 +41,8 @@
 //!
 //! # Limits
 //!
-//! [`MAX_TEXT_BYTES`], [`MAX_LINE_BYTES`], [`MAX_SECTIONS`], [`MAX_WORKERS`], [`MAX_INCLUDE_DEPTH`]. More is an error, never a truncation.
+//! [`MAX_TEXT_BYTES`], [`MAX_LINE_BYTES`], [`MAX_SECTIONS`], [`MAX_WORKERS`], [`MAX_INCLUDE_DEPTH`]. More is an error, never a truncation; only of
+//! warnings none are kept beyond [`MAX_WARNINGS`], the last of which says so.
 
 mod arithmetic;
 mod error;
@@ -80,3 +81,5 @@ pub const MAX_SECTIONS: usize = 1024;
 pub const MAX_WORKERS: u32 = 4096;
 /// How deep files may include each other.
 pub const MAX_INCLUDE_DEPTH: usize = 8;
+/// The warnings that are kept of one file.
+pub const MAX_WARNINGS: usize = 1000;

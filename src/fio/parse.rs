@@ -10,7 +10,7 @@ use super::lines::{Line, line};
 use super::options::{self, Draft, Known};
 use super::surroundings::{Surroundings, read_bounded};
 use super::value::Value;
-use super::{MAX_INCLUDE_DEPTH, MAX_LINE_BYTES, MAX_SECTIONS, MAX_TEXT_BYTES, MAX_WORKERS};
+use super::{MAX_INCLUDE_DEPTH, MAX_LINE_BYTES, MAX_SECTIONS, MAX_TEXT_BYTES, MAX_WARNINGS, MAX_WORKERS};
 
 impl JobFile {
     /// Reads the file `path`.
@@ -148,7 +148,7 @@ impl<'s> Parser<'s> {
         let value = value.map(|value| expand(value, self.surroundings)).transpose().map_err(|fault| fault.at(place.clone(), Some(name)))?;
         for variable in value.iter().flat_map(|value| &value.unset) {
             let message = format!("the variable {variable} is not set: nothing stands in its place");
-            self.warnings.push(Warning { place: place.clone(), option: Some(name.to_owned()), message });
+            self.warn(Warning { place: place.clone(), option: Some(name.to_owned()), message });
         }
         if let Some(section) = &mut self.section {
             section.given.push(Given { known, name: name.to_owned(), value, place });
@@ -233,8 +233,20 @@ impl<'s> Parser<'s> {
     }
 
     fn note(&mut self, draft: &mut Draft, place: &Place, option: Option<&str>) {
-        let notes = draft.notes.drain(..);
-        self.warnings.extend(notes.map(|message| Warning { place: place.clone(), option: option.map(str::to_owned), message }));
+        for message in draft.notes.drain(..) {
+            self.warn(Warning { place: place.clone(), option: option.map(str::to_owned), message });
+        }
+    }
+
+    fn warn(&mut self, mut warning: Warning) {
+        if self.warnings.len() >= MAX_WARNINGS {
+            return;
+        }
+        if self.warnings.len() + 1 == MAX_WARNINGS {
+            warning.option = None;
+            warning.message = "there are more warnings, which are left out".to_owned();
+        }
+        self.warnings.push(warning);
     }
 
     fn end_job(&mut self, section: Section, mut draft: Draft) -> Result<(), Error> {

@@ -414,7 +414,7 @@ fn a_filename_is_added_to_those_of_the_global_section() {
         warnings,
         [
             "test.fio:5:11: warning: directory: has no effect on a filename of an earlier [global]",
-            "test.fio:4:10: warning: filename: is added to gg, which the job has already; so does fio",
+            "test.fio:4:10: warning: filename: is added to the 1 that the job has already, gg first; so does fio",
         ]
     );
 }
@@ -692,6 +692,10 @@ fn everything_has_a_limit() {
     refused("numjobs=4097", ErrorKind::Value, "at most 4096");
     refused("numjobs=0", ErrorKind::Value, "at least 1");
     limit(&format!("[{}]", "x".repeat(256)));
+    // Warnings are kept up to a number, and the last one says so.
+    let warnings = read(&format!("[a]\n{}", "nice=1\n".repeat(2000))).warnings;
+    assert_eq!((warnings.len(), warnings[MAX_WARNINGS - 2].place.line), (MAX_WARNINGS, 1000));
+    assert!(warnings[MAX_WARNINGS - 1].message.contains("left out"));
     // Small as it is written, large when nothing is inherited; and a line that grows by what is added to it.
     limit(&format!("[global]\ndescription={}\n{}", "x".repeat(8000), "[a]\n".repeat(1000)));
     limit(&format!("[a]\n{}", format!("filename={}\n", "x".repeat(5000)).repeat(2)));

@@ -28,8 +28,12 @@ pub(super) const TABLE: &[Known] = &[
         &[],
         |d, v| {
             let names = names(v)?;
-            if !d.options.filenames.is_empty() {
-                d.notes.push(format!("is added to {}, which the job has already; so does fio", d.options.filenames.join(", ")));
+            let before = d.options.filenames.len();
+            if before > 0 {
+                d.notes.push(format!("is added to the {before} that the job has already, {} first; so does fio", d.options.filenames[0]));
+            }
+            if before + names.len() > MAX_FILES as usize {
+                return Err(Fault::value(format!("more than {MAX_FILES} names")));
             }
             let directory = d.options.directories.first();
             d.options.filenames.extend(names.into_iter().map(|name| match directory {
@@ -119,9 +123,6 @@ fn names(value: Value<'_>) -> Result<Vec<String>, Fault> {
         }
     }
     names.push(name);
-    if names.len() as u64 > MAX_FILES {
-        return Err(Fault::value(format!("more than {MAX_FILES} names")));
-    }
     for name in &names {
         match name.as_str() {
             "" => return Err(Fault::value("there is nothing between two colons")),

@@ -5,7 +5,7 @@ use super::rng::mix;
 
 const ROUNDS: usize = 6;
 
-/// A random order of the numbers from 0 to less than a bound. Some 10 ns for each; no memory.
+/// A random order of the numbers from 0 to less than a bound, without a list of them.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     bound: u64,

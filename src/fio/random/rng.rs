@@ -1,6 +1,6 @@
 //! A small generator of random numbers: Steele, Lea and Flood's SplitMix64. It must never change, so that seeds keep their meaning.
 
-/// A generator of random numbers, of a few nanoseconds each. Not for secrets.
+/// A generator of random numbers. Not for secrets.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
