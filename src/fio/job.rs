@@ -348,6 +348,16 @@ impl Options {
         of(self.mode.reads(), &self.block.read).into_iter().chain(of(self.mode.writes(), &self.block.write))
     }
 
+    /// The same job for another engine. As in fio, what was said to the one before is lost: so it can be printed for each of fio's columns.
+    pub fn set_engine(&mut self, engine: IoEngine) {
+        self.fio_only.retain(|option| option.engines.is_empty() || option.engines.contains(&engine));
+        if engine != IoEngine::IoUring {
+            self.fixed_buffers = false;
+            self.registered_files = false;
+        }
+        self.engine = engine;
+    }
+
     /// Whether random requests visit every block of the region once before any comes again: a uniform distribution, and neither `norandommap` nor
     /// an alignment of its own.
     pub fn covers(&self) -> bool {

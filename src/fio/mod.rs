@@ -1,7 +1,7 @@
 //! fio's job files: their language, read into types, and the offsets that such a job asks for.
 //!
 //! May know: text, numbers, and what fio does with a job file. Must not know: engines, files that are open, requests in flight, clocks. Nothing
-//! here does I/O, except that [`Surroundings::system`] reads the environment and the files that a job file includes.
+//! here does I/O but [`JobFile::read`], for the job file, and [`Surroundings::system`], for the environment and the files that are included.
 //!
 //! ```
 //! use nofault::fio::{JobFile, Mode, Surroundings};

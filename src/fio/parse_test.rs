@@ -512,6 +512,15 @@ fn options_of_engines_belong_to_their_engines() {
 }
 
 #[test]
+fn a_job_can_be_printed_for_another_engine() {
+    let mut file = read("[a]\nioengine=io_uring\niodepth=8\nfixedbufs\nhipri\nnonvectored=1\nfallocate=none");
+    file.groups[0].jobs[0].options.set_engine(IoEngine::Libaio);
+    assert_eq!(file.to_string(), "[a]\nioengine=libaio\niodepth=8\nfallocate=none\n");
+    file.groups[0].jobs[0].options.set_engine(IoEngine::Psync);
+    assert_eq!(parse(&file.to_string()), Ok(file));
+}
+
+#[test]
 fn memory() {
     let file = |name: &str| Some(name.to_owned());
     for (text, expected) in [

@@ -83,14 +83,6 @@ fn set_engine(draft: &mut Draft, value: Value<'_>) -> Result<(), Fault> {
         let names = ENGINES.map(|engine| engine.to_string());
         Fault::unsupported(format!("the engine {text:?} is not offered here: take one of {}", names.join(", ")))
     })?;
-    if engine != draft.options.engine {
-        // As in fio, what was said to another engine is lost.
-        draft.options.fio_only.retain(|option| option.engines.is_empty() || option.engines.contains(&engine));
-        if engine != IoEngine::IoUring {
-            draft.options.fixed_buffers = false;
-            draft.options.registered_files = false;
-        }
-    }
-    draft.options.engine = engine;
+    draft.options.set_engine(engine);
     Ok(())
 }
