@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::error::{ErrorKind, Fault};
 use super::super::job::{BLOCK_BYTES, Options};
-use super::super::kinds::{BlockSize, FioOnly, PerDirection, Size, SplitPart, Verify};
+use super::super::kinds::{BlockSize, FioOnly, PerDirection, Sequencer, Size, SplitPart, Verify};
 use super::super::number::KbBase;
 use super::super::value::Value;
 use super::Known;
@@ -51,13 +51,10 @@ impl Draft {
             notes.push("time_based has no effect without a runtime".to_owned());
             options.time_based = false;
         }
-        if options.modifier > 0 && options.sequencer == super::super::Sequencer::Identical && !options.mode.is_random() {
+        if options.modifier > 0 && options.sequencer == Sequencer::Identical && !options.mode.is_random() {
             return conflict("rw_sequencer=identical is for random modes");
         }
-        let limits = |rates: [bool; 2]| rates.contains(&true);
-        if limits([options.rate.read.is_some(), options.rate.write.is_some()])
-            && limits([options.rate_iops.read.is_some(), options.rate_iops.write.is_some()])
-        {
+        if options.rate != PerDirection::both(None) && options.rate_iops != PerDirection::both(None) {
             return conflict("rate and rate_iops exclude each other");
         }
         let least = options.min_block();
