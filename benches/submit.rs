@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{KIB, MIB, Memory, Mode, State, TestFile};
 use io_uring::squeue::Flags;
-use nofault::{Engine, Policy, SubmitTiming};
+use nofault::{Engine, Policy, Timing};
 
 #[derive(Clone, Copy)]
 enum Peer {
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     fn read_nofault(&self, memory: &Memory) -> io::Result<Calls> {
-        let engine = Engine::builder().submit_timing(SubmitTiming::Every).build()?;
+        let engine = Engine::builder().timing(Timing::Every).build()?;
         let file = nofault::File::open(&engine, self.file.path())?;
         // SAFETY: the memory outlives the request, which has ended when `block_on` returns.
         let read = unsafe { file.read_raw_at(memory.as_ptr(), memory.len(), 0, Policy::Look) };

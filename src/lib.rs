@@ -25,7 +25,8 @@
 //! # }
 //! ```
 //!
-//! Start with [`Engine`] and [`File`]. [`Engine::pool`] and [`Engine::register`] give memory that needs no look; [`Policy`] says what is done
+//! Start with [`Engine`] and [`File`]: one engine for each thread. A program whose tasks move between threads, or that has no runtime at all, takes
+//! a [`Handle`] and its [`handle::File`] instead. [`Engine::pool`] and [`Engine::register`] give memory that needs no look; [`Policy`] says what is done
 //! with other memory; [`Stats`] counts everything that is not the fast path. The README has the limits and the kernel versions.
 //!
 //! # How it is built
@@ -37,6 +38,7 @@
 //! 3. `transfer`: what one request is, as a pure state machine. No system call, no clock; tested by enumerating its paths.
 //! 4. `driver`: the table of requests in flight, over one of two back ends: `uring` and `threads`. No futures.
 //! 5. `file` and `engine`: the descriptors and their alignment; futures, and who owns a buffer.
+//! 6. [`handle`]: engines on threads of their own, and requests from any thread.
 //!
 //! # The life of a request
 //!
@@ -82,13 +84,17 @@ mod engine;
 mod file;
 #[cfg(feature = "fio")]
 pub mod fio;
+pub mod handle;
 pub mod memory;
 mod sys;
 mod transfer;
 
-pub use driver::{BackendChoice as Backend, Histogram, Stats, SubmitTiming};
-pub use engine::{Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, RawIo, Region, RegionBuf, Simple, left_behind};
-pub use file::{Alignment, AlignmentSource, File, IoPath, OpenOptions, Policy, Reason};
+pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};
+pub use engine::{
+    Done, Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, Queue, RawIo, Region, RegionBuf, Simple, left_behind,
+};
+pub use file::{Alignment, AlignmentSource, File, IoPath, OpenOptions, Policy, Priority, Reason};
+pub use handle::{Handle, HandleBuilder};
 pub use memory::{Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable, resident_prefix};
 
 /// The README's program, compiled and run with the documentation's tests.

@@ -5,8 +5,8 @@
 use super::Driver;
 use super::bounce;
 use super::op::{FileRef, Memory, Op};
-use super::slot::{Answer, Lane, Work, token};
-use crate::memory::residency::{Residency, Stop};
+use super::slot::{Answer, Ended, Lane, Owner, Work, token};
+use crate::memory::residency::{Look, Range, Residency, Stop};
 use crate::memory::{Access, Pinned};
 use crate::sys::{self, Errno};
 use crate::transfer::{Action, Direction, Event, Segment};
@@ -16,24 +16,74 @@ impl Driver {
     #[cold]
     pub(super) fn unfold(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        if let (Work::Plain(plain), Some(file)) = (&slot.work, &slot.file) {
-            slot.work = Work::Transfer(plain.submitted(file.geometry(plain.direction)));
+        let (&Work::Plain(sent), Some(file)) = (&slot.work, &slot.file) else { return };
+        let transfer = sent.submitted(file.geometry(sent.direction));
+        let Segment { addr, len } = sent.segment();
+        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
+        let slot = &mut self.slots[index as usize];
+        slot.cold.pinned = pinned;
+        slot.work = Work::Transfer(transfer);
+    }
+
+    /// Looks at the memory of the requests that were made since the last turn, and submits those whose memory is there. One look serves
+    /// all that lie close together.
+    #[inline]
+    pub(super) fn look_at_unseen(&mut self) {
+        if !self.unseen.is_empty() {
+            self.look_at_all();
         }
+    }
+
+    fn look_at_all(&mut self) {
+        let mut unseen = std::mem::take(&mut self.unseen);
+        let mut ranges = std::mem::take(&mut self.ranges);
+        for key in unseen.drain(..) {
+            let slot = &self.slots[key.index as usize];
+            if let (Work::Unseen, Some(sent)) = (&slot.work, &slot.cold.unseen)
+                && slot.turn == key.turn
+                && !slot.done
+            {
+                let (access, Segment { addr, len }) = (access(sent.direction), sent.segment());
+                // Without the means to look, all of it counts as memory that a direct request must not be given.
+                let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: len } };
+                ranges.push(Range { addr, len, access, name: key.index, look });
+            }
+        }
+        if let Some(residency) = &mut self.residency {
+            residency.look_at_ranges(&mut ranges);
+        }
+        for range in ranges.drain(..) {
+            let Look { bytes, stop } = range.look;
+            self.count_look(bytes, stop);
+            let slot = &mut self.slots[range.name as usize];
+            let (Some(sent), Some(file)) = (slot.cold.unseen.take(), &slot.file) else { continue };
+            if stop == Stop::End {
+                slot.work = Work::Plain(sent);
+                slot.main = true;
+                let memory = one(None, range.addr, range.len);
+                let token = token(range.name, Lane::Main);
+                // SAFETY: as in `start`.
+                unsafe {
+                    self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset(), slot.priority, token, &mut self.stats)
+                };
+                continue;
+            }
+            let mut transfer = sent.transfer(file.geometry(sent.direction));
+            // It asks for the look that was just made.
+            let looked = transfer.step(Event::Start) == Action::Look { len: range.len };
+            debug_assert!(looked);
+            if !looked {
+                transfer = sent.transfer(file.geometry(sent.direction));
+            }
+            slot.work = Work::Transfer(transfer);
+            self.drive(range.name, if looked { Event::Looked { bytes, stop } } else { Event::Start });
+        }
+        (self.unseen, self.ranges) = (unseen, ranges);
     }
 
     /// The main operation of a slot has its result.
     pub(super) fn answered(&mut self, index: u32, result: i32) {
-        let slot = &mut self.slots[index as usize];
-        if let Work::Plain(plain) = &slot.work {
-            if result as usize == plain.segment.len && result > 0 {
-                match plain.direction {
-                    Direction::Read => self.stats.bytes_read += result as u64,
-                    Direction::Write => self.stats.bytes_written += result as u64,
-                }
-                return self.end(index, Ok(result as usize));
-            }
-            self.unfold(index);
-        }
+        self.unfold(index);
         let slot = &mut self.slots[index as usize];
         let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
         let event = match slot.answer {
@@ -41,15 +91,15 @@ impl Driver {
             Answer::FaultedIn => Event::FaultedIn(result.map(drop)),
             Answer::Copied => Event::Copied(result),
             Answer::Prepared if result == Err(libc::ECANCELED) => {
-                slot.deferred = None;
+                slot.cold.deferred = None;
                 return self.drive_deferred(index, Event::Completed(result));
             }
             Answer::Prepared => {
                 // If it failed the pages will be faulted in by the submission, which is slower and nothing else.
-                if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce) {
+                if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce) {
                     bounce.set_prepared(place);
                 }
-                match slot.deferred.take() {
+                match slot.cold.deferred.take() {
                     Some(action) => return self.carry_out(index, action),
                     None => Event::Completed(Err(libc::ECANCELED)),
                 }
@@ -61,7 +111,7 @@ impl Driver {
                 self.drive(index, event);
             }
             Work::Simple => self.end(index, result),
-            Work::Free | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
+            Work::Free | Work::Unseen | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
         }
     }
 
@@ -109,12 +159,6 @@ impl Driver {
         Event::Looked { bytes, stop }
     }
 
-    pub(super) fn look_at(&mut self, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
-        let (bytes, stop) = look_at(&mut self.residency, direction, pieces);
-        self.count_look(bytes, stop);
-        (bytes, stop)
-    }
-
     pub(super) fn count_look(&mut self, bytes: usize, stop: Stop) {
         self.stats.looked += 1;
         match stop {
@@ -128,15 +172,16 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let write = transfer.direction() == Direction::Write;
+        let priority = slot.priority;
         // What most requests need, and nothing else.
         match action {
-            Action::Submit { offset, len, offload } if slot.bounce.is_none() => {
+            Action::Submit { offset, len, offload } if slot.cold.bounce.is_none() => {
                 let file = file.direct();
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file, memory, offset, offload, priority }, Answer::Completed, offload);
                 return self.start_ahead(index);
             }
-            Action::Finish(result) if slot.bounce.is_none() => return self.finish(index, result),
+            Action::Finish(result) if slot.cold.bounce.is_none() => return self.finish(index, result),
             _ => {}
         }
         let bounces =
@@ -144,7 +189,7 @@ impl Driver {
         if bounces {
             return self.carry_out_bounce(index, action);
         }
-        if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.bounce.take()) {
+        if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce.take()) {
             bounce.give_back(place);
             let (main, buffered) = (file.direct(), file.buffered());
             return self.carry_out_main(index, action, write, main, buffered, true);
@@ -154,15 +199,16 @@ impl Driver {
     }
 
     pub(super) fn carry_out_main(&mut self, index: u32, action: Action, write: bool, main: FileRef, buffered: FileRef, freed: bool) {
+        let priority = self.slots[index as usize].priority;
         match action {
             Action::Submit { offset, len, offload } => {
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: main, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file: main, memory, offset, offload, priority }, Answer::Completed, offload);
             }
             Action::Buffered { offset, len, offload } => {
                 self.stats.buffered += u64::from(len > 0);
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload, priority }, Answer::Completed, offload);
             }
             Action::FaultIn { len } => {
                 self.stats.fault_in_rounds += 1;
@@ -192,27 +238,32 @@ impl Driver {
             debug_assert!(false, "no bounce without buffers");
             return self.drive_deferred(index, Event::Completed(Err(libc::ENOMEM)));
         };
-        let Some(place) = slot.bounce.or_else(|| bounce.take()) else {
-            slot.deferred = Some(action);
+        let Some(place) = slot.cold.bounce.or_else(|| bounce.take()) else {
+            slot.cold.deferred = Some(action);
             self.bounce_queue.push_back(index);
             return;
         };
-        slot.bounce = Some(place);
+        slot.cold.bounce = Some(place);
         let addr = bounce.addr(place);
         if !bounce.is_prepared(place) {
             // Its pages are not there yet: they too are faulted in off this thread.
-            slot.deferred = Some(action);
+            slot.cold.deferred = Some(action);
             return self.start(index, Op::Populate { addr, len: bounce::SIZE, write: true }, Answer::Prepared, true);
         }
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let (memfd, start) = (bounce.file(), bounce.offset(place));
         let write = transfer.direction() == Direction::Write;
-        let (file, pinned) = (file.direct(), slot.pinned.is_some());
+        let (file, pinned, priority) = (file.direct(), slot.cold.pinned.is_some(), slot.priority);
         match action {
             Action::CopyIn { len } => {
                 self.stats.bounced += 1;
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write: true, file: memfd, memory, offset: start, offload: true }, Answer::Copied, true);
+                self.start(
+                    index,
+                    Op::Rw { write: true, file: memfd, memory, offset: start, offload: true, priority: 0 },
+                    Answer::Copied,
+                    true,
+                );
             }
             Action::CopyOut { skip, len } if pinned => {
                 // Pinned memory can neither fault nor be bad: the copy is made at once.
@@ -229,12 +280,12 @@ impl Driver {
             Action::CopyOut { skip, len } => {
                 let memory = self.memory(index, 0, len);
                 let offset = start + skip as u64;
-                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true }, Answer::Copied, true);
+                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true, priority: 0 }, Answer::Copied, true);
             }
             Action::BounceRead { offset, len } | Action::BounceWrite { offset, len } => {
                 self.stats.bounced += u64::from(!write);
                 let memory = Memory::One { addr, len, fixed: None };
-                self.start(index, Op::Rw { write, file, memory, offset, offload: false }, Answer::Completed, false);
+                self.start(index, Op::Rw { write, file, memory, offset, offload: false, priority }, Answer::Completed, false);
             }
             _ => debug_assert!(false, "{action:?} needs no bounce buffer"),
         }
@@ -242,7 +293,7 @@ impl Driver {
 
     pub(super) fn bounce_freed(&mut self) {
         if let Some(index) = self.bounce_queue.pop_front()
-            && let Some(action) = self.slots[index as usize].deferred.take()
+            && let Some(action) = self.slots[index as usize].cold.deferred.take()
         {
             self.carry_out_bounce(index, action);
         }
@@ -253,21 +304,21 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         let Work::Transfer(transfer) = &slot.work else { return Memory::One { addr: 0, len: 0, fixed: None } };
         let current = transfer.iter().current();
-        let pinned = slot.pinned;
+        let pinned = slot.cold.pinned;
         if skip == 0 && len > 0 && len <= current.len {
             return one(pinned, current.addr, len);
         }
         let mut pieces = transfer.iter().pieces(skip, len);
         let Some(first) = pieces.next() else { return Memory::One { addr: 0, len: 0, fixed: None } };
         let Some(second) = pieces.next() else { return one(pinned, first.addr, first.len) };
-        slot.iovecs.clear();
-        slot.iovecs.extend(
+        slot.cold.iovecs.clear();
+        slot.cold.iovecs.extend(
             [first, second]
                 .into_iter()
                 .chain(pieces)
                 .map(|piece| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(piece.addr), iov_len: piece.len }),
         );
-        Memory::Many { iov: slot.iovecs.as_ptr(), count: slot.iovecs.len() as u32 }
+        Memory::Many { iov: slot.cold.iovecs.as_ptr(), count: slot.cold.iovecs.len() as u32 }
     }
 
     /// Faulting in the whole pages around `len` contiguous bytes, `skip` bytes after the cursor.
@@ -284,11 +335,11 @@ impl Driver {
     /// Starts a slot's main operation. `slow`: it may be stuck, and waits for a place among those.
     pub(super) fn start(&mut self, index: u32, op: Op, answer: Answer, slow: bool) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.parked.is_none());
+        debug_assert!(!slot.main && slot.cold.parked.is_none());
         slot.answer = answer;
         if slow {
             if self.slow.active >= self.slow.limit {
-                slot.parked = Some(op);
+                slot.cold.parked = Some(op);
                 self.slow.queue.push_back(index);
                 self.stats.slow_lane_waits += 1;
                 return;
@@ -296,7 +347,7 @@ impl Driver {
             self.slow.active += 1;
         }
         slot.main = true;
-        slot.slow = slow;
+        slot.cold.slow = slow;
         // SAFETY: the memory is valid until the request is over, by the contract of `push`, or belongs to the slot (iovecs) or to this
         // driver (bounce); neither is touched before the completion. The slot keeps the file, and with it the descriptor, as long.
         unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
@@ -305,7 +356,7 @@ impl Driver {
     pub(super) fn leave_slow_lane(&mut self) {
         self.slow.active -= 1;
         if let Some(index) = self.slow.queue.pop_front()
-            && let Some(op) = self.slots[index as usize].parked.take()
+            && let Some(op) = self.slots[index as usize].cold.parked.take()
         {
             let answer = self.slots[index as usize].answer;
             self.start(index, op, answer, true);
@@ -318,12 +369,12 @@ impl Driver {
             return;
         }
         let slot = &mut self.slots[index as usize];
-        if slot.done || slot.result.is_some() {
+        if slot.done || slot.cold.result.is_some() {
             return;
         }
         let Work::Transfer(transfer) = &mut slot.work else { return };
         let Some(ahead) = transfer.ahead() else { return };
-        slot.ahead_end = transfer.ahead_end(ahead);
+        slot.cold.ahead_end = transfer.ahead_end(ahead);
         let op = self.populate(index, ahead.skip, ahead.len);
         self.slow.active += 1;
         self.stats.fault_in_ahead += 1;
@@ -334,8 +385,8 @@ impl Driver {
     pub(super) fn ahead_ended(&mut self, index: u32, result: i32) {
         let slot = &mut self.slots[index as usize];
         let Work::Transfer(transfer) = &mut slot.work else { return };
-        let awaited = transfer.ahead_ended(slot.ahead_end, if result < 0 { Err(-result) } else { Ok(()) });
-        match slot.result {
+        let awaited = transfer.ahead_ended(slot.cold.ahead_end, if result < 0 { Err(-result) } else { Ok(()) });
+        match slot.cold.result {
             Some(result) => self.end(index, result),
             None if awaited => self.drive(index, Event::AheadEnded),
             None => self.start_ahead(index),
@@ -345,7 +396,7 @@ impl Driver {
     /// The transfer has its result. It is given out when nothing touches the memory any more.
     pub(super) fn finish(&mut self, index: u32, result: Result<usize, Errno>) {
         let slot = &mut self.slots[index as usize];
-        slot.result = Some(result);
+        slot.cold.result = Some(result);
         if let Work::Transfer(transfer) = &slot.work {
             if let Ok(count) = result {
                 match transfer.direction() {
@@ -361,31 +412,60 @@ impl Driver {
     }
 
     /// The request is over.
+    #[inline]
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
-        let now = self.now();
-        let slot = &mut self.slots[index as usize];
-        slot.result = Some(result);
-        slot.done = true;
         self.stats.ended += 1;
-        self.stats.latency.record(now.saturating_sub(slot.started_ns));
-        if let Some(buffer) = slot.orphan.take() {
-            self.graves.push(buffer);
-            self.release(index);
-        } else if let Some(waker) = slot.waker.take() {
-            // Many requests of one task end in one turn: it is woken once.
-            if !self.woken.last().is_some_and(|last| last.will_wake(&waker)) {
-                self.woken.push(waker);
-            }
+        let slot = &mut self.slots[index as usize];
+        let mut result = result;
+        if result == Err(libc::ECANCELED) && slot.cold.expired {
+            result = Err(libc::ETIMEDOUT);
         }
+        if std::mem::take(&mut slot.timed) {
+            self.record_latency(index);
+        }
+        let slot = &mut self.slots[index as usize];
+        match slot.owner {
+            Owner::List { list, name } => {
+                if let Some(Some(list)) = self.lists.get_mut(list as usize) {
+                    list.ended.push(Ended { name, result });
+                    if list.waker.is_some() {
+                        self.woken.extend(list.waker.take());
+                    }
+                }
+                slot.owner = Owner::Asker;
+                self.vacate(index);
+            }
+            Owner::Asker => {
+                slot.cold.result = Some(result);
+                slot.done = true;
+                // Many requests of one task end in one turn: it is woken once.
+                if let Some(waker) = slot.cold.waker.take()
+                    && !self.woken.last().is_some_and(|last| last.will_wake(&waker))
+                {
+                    self.woken.push(waker);
+                }
+            }
+            Owner::Nobody => self.release(index),
+        }
+    }
+
+    #[cold]
+    fn record_latency(&mut self, index: u32) {
+        let now = self.now();
+        self.stats.latency.record(now.saturating_sub(self.slots[index as usize].cold.started_ns));
+    }
+}
+
+fn access(direction: Direction) -> Access {
+    match direction {
+        Direction::Read => Access::Fill,
+        Direction::Write => Access::Send,
     }
 }
 
 /// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
 pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
-    let access = match direction {
-        Direction::Read => Access::Fill,
-        Direction::Write => Access::Send,
-    };
+    let access = access(direction);
     let mut bytes = 0;
     for piece in pieces {
         let Some(residency) = residency else { return (0, Stop::NotDirect { bytes: piece.len }) };

@@ -51,6 +51,16 @@ impl Histogram {
         self.max_ns = self.max_ns.max(ns);
     }
 
+    /// Takes in what another one has recorded.
+    pub(crate) fn add(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts.iter()) {
+            *count += more;
+        }
+        self.total += other.total;
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
     /// How many durations were recorded.
     pub fn count(&self) -> u64 {
         self.total
@@ -111,6 +121,22 @@ mod tests {
             }
         }
         assert!(bucket(u64::MAX) < BUCKETS);
+    }
+
+    #[test]
+    fn a_sum_is_as_if_all_had_been_recorded_in_one() {
+        let (mut one, mut other, mut both) = (Histogram::default(), Histogram::default(), Histogram::default());
+        for ns in 1..1000u64 {
+            if ns % 3 == 0 {
+                one.record(ns * 7)
+            } else {
+                other.record(ns * 7)
+            }
+            both.record(ns * 7);
+        }
+        one.add(&other);
+        assert_eq!((one.count(), one.max(), one.mean()), (both.count(), both.max(), both.mean()));
+        assert_eq!(one.counts, both.counts);
     }
 
     #[test]

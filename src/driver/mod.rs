@@ -14,6 +14,7 @@
 mod backend;
 mod bounce;
 mod carry;
+mod deadlines;
 mod hist;
 pub(crate) mod op;
 mod pinning;
@@ -37,23 +38,26 @@ use std::time::{Duration, Instant};
 use backend::Backend;
 use bounce::Bounce;
 use carry::one;
+use deadlines::{Deadlines, Whose};
 pub use hist::Histogram;
 use op::{Completion, Op, Wait};
 pub(crate) use pinning::{Pinning, Unpinned};
 use refusal::{admit, explain, explain_pin};
-use slot::{Answer, Lane, Slot, Work, token, untoken};
-pub(crate) use slot::{Key, Kind, Plain, Request};
+use slot::{Answer, Lane, List, Owner, Sent, Slot, Work, token, untoken};
+pub(crate) use slot::{Ended, Key, Kind, Options, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
-pub use uring::SubmitTiming;
+pub(crate) use threads::block_signals;
+pub use uring::Timing;
 use uring::Uring;
+pub(crate) use uring::Wishes;
 pub(crate) use wake::notify;
 
 use crate::file::{FileShared, Retired};
 use crate::memory::Pinned;
-use crate::memory::residency::{Residency, Stop};
+use crate::memory::residency::{Range, Residency};
 use crate::sys::{self, Errno};
-use crate::transfer::{Direction, Event, Geometry, Transfer, Trust};
+use crate::transfer::{Direction, Event, Geometry, Segment, Transfer, Trust};
 
 /// Sizes in bytes and counts that hold for every request. See [`Geometry`].
 fn base_geometry(bounce: usize) -> Geometry {
@@ -95,7 +99,8 @@ pub enum BackendChoice {
 pub(crate) struct Config {
     pub(crate) depth: u32,
     pub(crate) backend: BackendChoice,
-    pub(crate) timing: SubmitTiming,
+    pub(crate) timing: Timing,
+    pub(crate) wishes: Wishes,
 }
 
 /// Operations that may be stuck.
@@ -105,18 +110,34 @@ struct SlowLane {
     queue: VecDeque<u32>,
 }
 
+// What every request uses stands first, in few cache lines.
+#[repr(C)]
 pub(crate) struct Driver {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// `None`: closed, to be used again.
+    lists: Vec<Option<List>>,
+    backend: Backend,
+    /// Names this driver to [`Pinned`].
+    id: u64,
+    /// The time of a request is taken if its number has none of these bits.
+    timed: Option<u64>,
     pub(crate) stats: Stats,
+    completions: Vec<Completion>,
     /// To be woken as soon as the driver is not borrowed.
     pub(crate) woken: Vec<Waker>,
     /// To be dropped as soon as the driver is not borrowed.
     pub(crate) graves: Vec<Box<dyn Any>>,
-    /// Names this driver to [`Pinned`].
-    id: u64,
+    /// Requests with memory that has to be looked at before they are submitted; some may be over already.
+    unseen: Vec<Key>,
+    /// For the looks of one turn.
+    ranges: Vec<Range>,
+    waiting: VecDeque<(u64, Waker)>,
+    deadlines: Deadlines,
+    now_ns: u64,
+    now_stale: bool,
+    epoch: Instant,
     reason: Option<String>,
-    backend: Backend,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
     residency: Option<Residency>,
     slow: SlowLane,
     bounce: Option<Bounce>,
@@ -125,22 +146,22 @@ pub(crate) struct Driver {
     pinnings: Vec<Pinning>,
     retired: Retired,
     unpinned: Unpinned,
-    completions: Vec<Completion>,
-    waiting: VecDeque<(u64, Waker)>,
     next_ticket: u64,
-    epoch: Instant,
-    now_ns: u64,
-    now_stale: bool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A number that no driver has and no other caller gets, to mark pinned memory with.
+pub(crate) fn new_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
 
 impl Driver {
     pub(crate) fn new(config: &Config) -> io::Result<Driver> {
         let depth = config.depth.clamp(1, 1 << 15);
         let mut stats = Stats::default();
         // Each request has at most a main operation and a fault-in ahead with the kernel.
-        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing) {
+        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing, config.wishes, stats) {
             Ok(uring) => Ok(Backend::Uring(Box::new(uring))),
             Err(error) => {
                 let why = explain(&error);
@@ -171,11 +192,12 @@ impl Driver {
             stats,
             woken: Vec::new(),
             graves: Vec::new(),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: new_id(),
             reason,
             backend,
             slots: (0..depth).map(|_| Slot::new()).collect(),
             free: (0..depth).rev().collect(),
+            lists: Vec::new(),
             residency,
             slow,
             base: base_geometry(if bounce.is_some() { bounce::SIZE } else { 0 }),
@@ -185,11 +207,15 @@ impl Driver {
             retired: Retired::default(),
             unpinned: Unpinned::default(),
             completions: Vec::new(),
+            unseen: Vec::new(),
+            ranges: Vec::new(),
             waiting: VecDeque::new(),
+            deadlines: Deadlines::default(),
             next_ticket: 0,
             epoch: Instant::now(),
             now_ns: 0,
             now_stale: true,
+            timed: config.timing.mask(),
         })
     }
 
@@ -241,6 +267,7 @@ impl Driver {
         let direct = file.direct_fd().and_then(|fd| self.backend.register_file(fd));
         let buffered = self.backend.register_file(file.buffered_fd());
         file.set_fixed(buffered, direct);
+        file.set_polled(self.backend.polls());
     }
 
     /// Pins a range, so that requests inside it need no look.
@@ -271,7 +298,15 @@ impl Driver {
     }
 
     /// Gives back what was let go while the driver could not be asked.
+    #[inline]
     pub(crate) fn tidy(&mut self) {
+        if !self.retired.borrow().is_empty() || !self.unpinned.is_empty() {
+            self.give_back();
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
         loop {
             // Closing a place may drop nothing of ours, so the borrow is over before anything else happens.
             let Some(index) = self.retired.borrow_mut().pop() else { break };
@@ -295,34 +330,57 @@ impl Driver {
     /// # Safety
     ///
     /// As for [`Driver::push`].
-    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: Plain, pinned: Option<Pinned>) -> Option<Key> {
+    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: Plain, tell: Tell) -> Option<Key> {
         let Plain { direction, segment, offset, .. } = plain;
         if !file.takes_plain(direction, segment.addr, segment.len, offset) {
             return None;
         }
-        let pinned = pinned.filter(|pinned| pinned.engine == self.id);
+        let pinned = plain.pinned.filter(|pinned| pinned.engine == self.id);
         let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
-        if trust != Trust::Full {
-            // What is not all there is looked at once more by its transfer, after what else has to be checked.
-            if trust == Trust::Offload || self.free.is_empty() || self.look_at(direction, std::iter::once(segment)).1 != Stop::End {
-                return None;
-            }
+        if trust == Trust::Offload {
+            return None;
         }
+        let sent = Sent::new(&Plain { trust, pinned, ..plain })?;
         let index = self.free.pop()?;
-        self.stats.requests += 1;
-        let started_ns = self.now();
         let slot = &mut self.slots[index as usize];
-        slot.started_ns = started_ns;
-        slot.pinned = pinned;
-        slot.work = Work::Plain(Plain { trust, ..plain });
+        let key = Key { index, turn: slot.turn };
         slot.file = Some(file.clone());
         slot.answer = Answer::Completed;
+        let priority = plain.options.priority;
+        slot.priority = priority;
+        if let Tell::List { list, name } = tell {
+            slot.owner = Owner::List { list, name };
+        }
+        if let Some(due) = plain.options.due() {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
+        self.count_start(index);
+        let slot = &mut self.slots[index as usize];
+        if trust == Trust::Look {
+            slot.work = Work::Unseen;
+            slot.cold.unseen = Some(sent);
+            self.unseen.push(key);
+            return Some(key);
+        }
+        slot.work = Work::Plain(sent);
         slot.main = true;
         let memory = one(pinned, segment.addr, segment.len);
-        let op = Op::Rw { write: direction == Direction::Write, file: file.direct(), memory, offset, offload: false };
         // SAFETY: as in `start`.
-        unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
-        Some(Key(index))
+        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, priority, token(index, Lane::Main), &mut self.stats) };
+        Some(key)
+    }
+
+    /// Counts a request, and notes when it started if its time is taken.
+    #[inline]
+    fn count_start(&mut self, index: u32) {
+        let number = self.stats.requests;
+        self.stats.requests += 1;
+        if self.timed.is_some_and(|mask| number & mask == 0) {
+            let now = self.now();
+            let slot = &mut self.slots[index as usize];
+            slot.timed = true;
+            slot.cold.started_ns = now;
+        }
     }
 
     /// Starts a request. There must be room: asked apart, because a request is large, and handing it back costs as much as starting it.
@@ -330,14 +388,22 @@ impl Driver {
     /// # Safety
     ///
     /// The memory that a transfer names may be read, and for a read from the file written, by the kernel and by this driver from now until
-    /// the result was taken with [`Driver::take`]; or it was left to [`Driver::abandon`], whose buffer keeps it valid.
-    pub(crate) unsafe fn push(&mut self, request: Request) -> Key {
+    /// the result was taken with [`Driver::take`] or [`Driver::take_ended`]; or it was left to [`Driver::abandon`], whose buffer keeps it
+    /// valid.
+    pub(crate) unsafe fn push(&mut self, request: Request, tell: Tell) -> Key {
         let Some(index) = self.free.pop() else { unreachable!("has_room was not asked") };
-        let started_ns = self.now();
-        self.stats.requests += 1;
+        self.count_start(index);
         let slot = &mut self.slots[index as usize];
-        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && slot.orphan.is_none() && slot.bounce.is_none());
-        slot.started_ns = started_ns;
+        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && slot.owner == Owner::Asker && slot.cold.bounce.is_none());
+        let key = Key { index, turn: slot.turn };
+        slot.priority = request.priority;
+        if let Tell::List { list, name } = tell {
+            slot.owner = Owner::List { list, name };
+        }
+        if let Some(due) = request.due {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
+        let slot = &mut self.slots[index as usize];
         match request.kind {
             Kind::Transfer { direction, segments, offset, trust, pinned } => {
                 let total = match admit(&request.file, direction, &segments, offset) {
@@ -345,14 +411,14 @@ impl Driver {
                     Err(result) => {
                         slot.work = Work::Simple;
                         self.end(index, result);
-                        return Key(index);
+                        return key;
                     }
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
-                slot.pinned = pinned;
+                slot.cold.pinned = pinned;
                 let geometry = request.file.geometry(direction);
-                slot.work = Work::Transfer(Transfer::new(direction, trust, geometry, segments, offset, total));
+                slot.work = Work::Transfer(Box::new(Transfer::new(direction, trust, geometry, segments, offset, total)));
                 slot.file = Some(request.file);
                 self.drive(index, Event::Start);
             }
@@ -375,7 +441,7 @@ impl Driver {
                 }
             }
         }
-        Key(index)
+        key
     }
 
     fn start_simple(&mut self, index: u32, file: Rc<FileShared>, op: Op) {
@@ -387,36 +453,77 @@ impl Driver {
 
     /// The result, if the request is over; its slot is free then.
     pub(crate) fn take(&mut self, key: Key, waker: &Waker) -> Option<Result<usize, Errno>> {
-        let slot = &mut self.slots[key.0 as usize];
+        let slot = &mut self.slots[key.index as usize];
+        debug_assert_eq!(slot.turn, key.turn);
         if slot.done {
-            let result = slot.result.take().unwrap_or(Err(libc::EIO));
-            self.release(key.0);
+            let result = slot.cold.result.take().unwrap_or(Err(libc::EIO));
+            self.release(key.index);
             return Some(result);
         }
-        match &slot.waker {
+        match &slot.cold.waker {
             Some(known) if known.will_wake(waker) => {}
             _ => {
-                let old = slot.waker.replace(waker.clone());
+                let old = slot.cold.waker.replace(waker.clone());
                 self.bury(old);
             }
         }
         None
     }
 
+    /// Opens a list of results.
+    pub(crate) fn open_list(&mut self) -> u32 {
+        let place = self.lists.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.lists.push(None);
+            self.lists.len() - 1
+        });
+        self.lists[place] = Some(List::default());
+        place as u32
+    }
+
+    /// Closes a list. None of its requests may be in flight: they are over, or were abandoned.
+    pub(crate) fn close_list(&mut self, list: u32) {
+        let old = self.lists.get_mut(list as usize).and_then(Option::take);
+        self.bury(old.and_then(|list| list.waker));
+    }
+
+    /// Swaps the results that a list has with `into`, which is empty. If there are none, `waker` is woken as soon as there are.
+    pub(crate) fn take_ended(&mut self, list: u32, into: &mut Vec<Ended>, waker: Option<&Waker>) {
+        let Some(list) = self.lists.get_mut(list as usize).and_then(Option::as_mut) else { return };
+        std::mem::swap(&mut list.ended, into);
+        let Some(waker) = waker else { return };
+        if into.is_empty() && !list.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            let old = list.waker.replace(waker.clone());
+            self.bury(old);
+        }
+    }
+
     /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is dropped when the kernel is done with it.
     pub(crate) fn abandon(&mut self, key: Key, buffer: Box<dyn Any>) {
-        let index = key.0;
+        let index = key.index;
         let slot = &mut self.slots[index as usize];
-        let old = slot.waker.take();
+        if slot.turn != key.turn {
+            // Of a list, and over.
+            return self.graves.push(buffer);
+        }
+        let old = slot.cold.waker.take();
         if slot.done {
             self.graves.push(buffer);
             self.release(index);
         } else {
             self.stats.cancelled += 1;
-            slot.orphan = Some(buffer);
+            slot.owner = Owner::Nobody;
+            slot.cold.keeps = Some(buffer);
             self.cancel(index);
         }
         self.bury(old);
+    }
+
+    /// Ends a request early, as far as that can be done. Whoever owns it still gets its result.
+    pub(crate) fn cancel_one(&mut self, key: Key) {
+        let slot = &self.slots[key.index as usize];
+        if slot.turn == key.turn && !slot.done && !matches!(slot.work, Work::Free) {
+            self.cancel(key.index);
+        }
     }
 
     /// Keeps a waker for which there is no use until the driver is not borrowed: it may own a task, and that requests of this engine.
@@ -429,6 +536,9 @@ impl Driver {
 
     /// Ends a request early, as far as that can be done.
     fn cancel(&mut self, index: u32) {
+        if let Work::Unseen = self.slots[index as usize].work {
+            return self.end(index, Err(libc::ECANCELED));
+        }
         self.unfold(index);
         let slot = &mut self.slots[index as usize];
         if let Work::Transfer(transfer) = &mut slot.work {
@@ -439,10 +549,10 @@ impl Driver {
         }
         if slot.main {
             self.backend.cancel(token(index, Lane::Main));
-        } else if slot.parked.take().is_some() {
+        } else if slot.cold.parked.take().is_some() {
             self.slow.queue.retain(|&queued| queued != index);
             self.answered(index, -libc::ECANCELED);
-        } else if slot.deferred.take().is_some() {
+        } else if slot.cold.deferred.take().is_some() {
             self.bounce_queue.retain(|&queued| queued != index);
             self.drive_deferred(index, Event::Completed(Err(libc::ECANCELED)));
         }
@@ -469,14 +579,30 @@ impl Driver {
 
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.parked.is_none() && slot.deferred.is_none() && slot.bounce.is_none());
+        slot.cold.result = None;
+        slot.done = false;
+        slot.owner = Owner::Asker;
+        let (waker, keeps) = (slot.cold.waker.take(), slot.cold.keeps.take());
+        self.vacate(index);
+        self.bury(waker);
+        self.graves.extend(keeps);
+    }
+
+    /// Frees the slot of a request whose owner has its result.
+    #[inline]
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(!slot.main && slot.cold.parked.is_none() && slot.cold.deferred.is_none() && slot.cold.bounce.is_none());
+        debug_assert!(!slot.timed && slot.cold.waker.is_none() && slot.cold.keeps.is_none());
+        if !matches!(slot.work, Work::Plain(_)) {
+            slot.cold.pinned = None;
+            slot.cold.unseen = None;
+            slot.cold.expired = false;
+            slot.cold.result = None;
+        }
         slot.work = Work::Free;
         slot.file = None;
-        slot.pinned = None;
-        slot.result = None;
-        slot.done = false;
-        let old = slot.waker.take();
-        self.bury(old);
+        slot.turn = slot.turn.wrapping_add(1);
         self.free.push(index);
     }
 
@@ -497,6 +623,11 @@ impl Driver {
         self.next_ticket += 1;
         self.waiting.push_back((self.next_ticket, waker.clone()));
         self.next_ticket
+    }
+
+    /// Also wakes whoever waits in that queue when `due` has come. To be called once for each ticket and time.
+    pub(crate) fn remind(&mut self, ticket: u64, due: Instant) {
+        self.deadlines.add(due, Whose::Ticket(ticket), &self.slots, &self.waiting);
     }
 
     /// Gives up a place in that queue; if it was called up already, the next in line is.
@@ -530,17 +661,9 @@ impl Driver {
         let mut wait = wait;
         // Each round but the last carries at least one operation on, and the measure of its transfer falls.
         loop {
-            let entered = self.backend.enter(wait, &mut self.stats);
-            let mut completions = std::mem::take(&mut self.completions);
-            self.backend.reap(&mut completions);
-            self.now_stale = true;
-            let idle = completions.is_empty();
-            for completion in completions.drain(..) {
-                self.completed(completion);
-            }
-            self.completions = completions;
-            entered?;
-            if self.stats.ended != before || idle || wait == Wait::No {
+            let idle = !self.round(wait)?;
+            // What is woken without an end is a time that is over.
+            if idle || wait == Wait::No || self.stats.ended != before || !self.woken.is_empty() {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -548,30 +671,138 @@ impl Driver {
                 wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
             }
         }
+        self.look_at_unseen();
         if self.backend.has_queued() {
             self.backend.enter(Wait::No, &mut self.stats)?;
         }
-        if !self.waiting.is_empty() {
-            self.call_up(self.free.len());
-        }
+        self.call_up_waiting();
         self.now_stale = true;
         Ok((self.stats.ended - before) as usize)
     }
 
+    /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do next is
+    /// queued, and started by the next one.
+    pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
+        self.tidy();
+        let result = self.round(wait);
+        self.call_up_waiting();
+        result.map(drop)
+    }
+
+    /// Starts what is queued, waits as told, and carries on what has an answer. Whether there was anything to carry on.
+    fn round(&mut self, wait: Wait) -> io::Result<bool> {
+        let before = self.stats.ended;
+        self.look_at_unseen();
+        // A look may have ended a request, for which nobody has to wait then.
+        let waited = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
+        let entered = self.backend.enter(waited, &mut self.stats);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.backend.reap(&mut completions);
+        self.now_stale = true;
+        let answers = !completions.is_empty();
+        for completion in completions.drain(..) {
+            self.completed(completion);
+        }
+        self.completions = completions;
+        let expired = !self.deadlines.is_empty() && self.expire();
+        entered?;
+        Ok(answers || expired)
+    }
+
+    /// Gives the slots that are free to those who wait for one.
+    fn call_up_waiting(&mut self) {
+        if !self.waiting.is_empty() {
+            self.call_up(self.free.len());
+        }
+    }
+
+    /// Cancels the requests whose time is over, and wakes those who waited for room until it was; says whether there were any.
+    fn expire(&mut self) -> bool {
+        let mut some = false;
+        let now = Instant::now();
+        while let Some(whose) = self.deadlines.next_due(now) {
+            some = true;
+            match whose {
+                Whose::Request(key) => {
+                    let slot = &mut self.slots[key.index as usize];
+                    if slot.turn == key.turn && !slot.done {
+                        slot.cold.expired = true;
+                        self.cancel(key.index);
+                    }
+                }
+                // Whoever waits sees for himself that his time is over.
+                Whose::Ticket(ticket) => {
+                    if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+                        self.woken.push(self.waiting[at].1.clone());
+                    }
+                }
+            }
+        }
+        some
+    }
+
+    /// When the first request's time is over.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    #[inline]
     fn completed(&mut self, completion: Completion) {
-        let (index, lane) = untoken(completion.token);
+        let Completion { token, result } = completion;
+        let (index, lane) = untoken(token);
+        let slot = &mut self.slots[index as usize];
+        // What most requests end with.
+        if lane == Lane::Main
+            && let Work::Plain(sent) = slot.work
+            && sent.is_whole(result)
+        {
+            slot.main = false;
+            match sent.direction {
+                Direction::Read => self.stats.bytes_read += result as u64,
+                Direction::Write => self.stats.bytes_written += result as u64,
+            }
+            return self.end(index, Ok(result as usize));
+        }
+        if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
+            return;
+        }
+        self.completed_otherwise(index, lane, result);
+    }
+
+    /// A device without polled queues refuses what is sent to be polled: the request, and all others of the file, go the ordinary way.
+    #[cold]
+    fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
+        let slot = &self.slots[index as usize];
+        let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
+        if !self.backend.polls() || slot.cold.expired {
+            return false;
+        }
+        if file.direct().polled {
+            file.set_polled(false);
+            self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
+        }
+        let Segment { addr, len } = sent.segment();
+        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
+        let (token, stats) = (token(index, Lane::Main), &mut self.stats);
+        let (memory, priority) = (one(pinned, addr, len), slot.priority);
+        // SAFETY: as in `start`.
+        unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset(), priority, token, stats) };
+        true
+    }
+
+    fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
         match lane {
             Lane::Main => {
                 let slot = &mut self.slots[index as usize];
                 slot.main = false;
-                if std::mem::take(&mut slot.slow) {
+                if std::mem::take(&mut slot.cold.slow) {
                     self.leave_slow_lane();
                 }
-                self.answered(index, completion.result);
+                self.answered(index, result);
             }
             Lane::Ahead => {
                 self.leave_slow_lane();
-                self.ahead_ended(index, completion.result);
+                self.ahead_ended(index, result);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use super::bounce::Place;
 use super::op::Op;
@@ -11,14 +12,81 @@ use crate::memory::Pinned;
 use crate::sys::Errno;
 use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust};
 
-/// Names a request in flight. Good until its result was taken or it was abandoned.
+/// Names a request in flight. Good until its result was taken or it was abandoned; for one of a list, until it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(super) index: u32,
+    /// Counts who had the slot before.
+    pub(super) turn: u32,
+}
+
+/// Who gets the result of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tell {
+    /// Whoever asks for it, see [`Driver::take`](super::Driver::take).
+    Asker,
+    /// A list, under a name, see [`Driver::open_list`](super::Driver::open_list).
+    List { list: u32, name: u32 },
+}
+
+/// Who owns a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(pub(super) u32);
+pub(super) enum Owner {
+    /// Somebody who asks; whom to wake is in [`Cold::waker`].
+    Asker,
+    List {
+        list: u32,
+        name: u32,
+    },
+    /// Nobody any more; what is kept until the kernel is done with it is in [`Cold::keeps`].
+    Nobody,
+}
+
+/// A result in a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) name: u32,
+    pub(crate) result: Result<usize, Errno>,
+}
 
 /// A request, before it has a slot.
 pub(crate) struct Request {
     pub(crate) file: Rc<FileShared>,
     pub(crate) kind: Kind,
+    pub(crate) priority: u16,
+    /// When it is cancelled.
+    pub(crate) due: Option<Instant>,
+}
+
+impl Request {
+    pub(crate) fn new(file: Rc<FileShared>, kind: Kind, options: Options) -> Request {
+        Request { file, kind, priority: options.priority, due: options.due() }
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+}
+
+/// What a caller may ask for beside the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// As in ioprio_set(2); 0: the thread's own.
+    pub(crate) priority: u16,
+    /// After how many nanoseconds the request is cancelled; 0: never.
+    pub(crate) timeout_ns: u64,
+}
+
+impl Options {
+    /// When a request that is made now is cancelled.
+    #[inline]
+    pub(crate) fn due(self) -> Option<Instant> {
+        match self.timeout_ns {
+            0 => None,
+            timeout => Instant::now().checked_add(Duration::from_nanos(timeout)),
+        }
+    }
 }
 
 /// What a request asks for.
@@ -62,21 +130,70 @@ pub(crate) struct Plain {
     pub(crate) trust: Trust,
     pub(crate) segment: Segment,
     pub(crate) offset: u64,
+    pub(crate) pinned: Option<Pinned>,
+    pub(crate) options: Options,
 }
 
 impl Plain {
+    /// The request, to be taken the long way.
+    pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
+        let Plain { direction, trust, segment, offset, pinned, options } = self;
+        let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
+        Request::new(file.clone(), kind, options)
+    }
+}
+
+/// What a slot keeps of a [`Plain`] request.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    addr: usize,
+    offset: u64,
+    len: u32,
+    pub(super) direction: Direction,
+    trust: Trust,
+    pub(super) pinned: bool,
+}
+
+impl Sent {
+    /// `None`: longer than one operation may be.
+    #[inline]
+    pub(super) fn new(plain: &Plain) -> Option<Sent> {
+        let Plain { direction, trust, segment, offset, .. } = *plain;
+        let len = u32::try_from(segment.len).ok()?;
+        Some(Sent { addr: segment.addr, offset, len, direction, trust, pinned: plain.pinned.is_some() })
+    }
+
+    #[inline]
+    pub(super) fn segment(self) -> Segment {
+        Segment { addr: self.addr, len: self.len as usize }
+    }
+
+    #[inline]
+    pub(super) fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// Whether a completion says that all of it was moved.
+    #[inline]
+    pub(super) fn is_whole(self, result: i32) -> bool {
+        result > 0 && result as u32 == self.len
+    }
+
+    /// The transfer, before it has begun.
+    pub(super) fn transfer(self, geometry: Rc<Geometry>) -> Box<Transfer> {
+        let Sent { direction, trust, offset, len, .. } = self;
+        Box::new(Transfer::new(direction, trust, geometry, Segments::One(self.segment()), offset, len as usize))
+    }
+
     /// The transfer, just after its submission.
-    pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
-        let Plain { direction, trust, segment, offset } = self;
-        let mut transfer = Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len);
+    pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Box<Transfer> {
+        let (Segment { len, .. }, offset) = (self.segment(), self.offset);
+        let mut transfer = self.transfer(geometry);
         let mut action = transfer.step(Event::Start);
         if let Action::Look { len } = action {
             action = transfer.step(Event::Looked { bytes: len, stop: Stop::End });
         }
-        debug_assert!(
-            [Action::Submit { offset, len: segment.len, offload: false }, Action::Buffered { offset, len: segment.len, offload: false }]
-                .contains(&action)
-        );
+        debug_assert!([Action::Submit { offset, len, offload: false }, Action::Buffered { offset, len, offload: false }].contains(&action));
         transfer
     }
 }
@@ -85,21 +202,51 @@ impl Plain {
 pub(super) enum Work {
     Free,
     /// A transfer that one submission is expected to carry out.
-    Plain(Plain),
-    Transfer(Transfer),
+    Plain(Sent),
+    /// Any other, also a plain one that met something unexpected, and one whose memory was not looked at yet ([`Cold::unseen`]).
+    Transfer(Box<Transfer>),
+    Unseen,
     Simple,
 }
 
-/// One request in flight.
+/// One request in flight: one cache line that every request uses, and the rest.
+#[repr(C, align(64))]
 pub(super) struct Slot {
-    pub(super) work: Work,
     pub(super) file: Option<Rc<FileShared>>,
-    pub(super) pinned: Option<Pinned>,
+    pub(super) work: Work,
+    pub(super) owner: Owner,
+    /// Counts who had the slot before.
+    pub(super) turn: u32,
+    pub(super) answer: Answer,
     /// The main operation is with the back end.
     pub(super) main: bool,
+    /// The request is over and its result can be taken.
+    pub(super) done: bool,
+    /// Its time is taken.
+    pub(super) timed: bool,
+    pub(super) priority: u16,
+    pub(super) cold: Box<Cold>,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64);
+
+/// What only some requests use.
+pub(super) struct Cold {
+    /// A plain transfer whose memory was not looked at yet.
+    pub(super) unseen: Option<Sent>,
     /// The main operation counts as one that may be stuck.
     pub(super) slow: bool,
-    pub(super) answer: Answer,
+    /// It was cancelled because its time was over.
+    pub(super) expired: bool,
+    pub(super) started_ns: u64,
+    /// Known, but not yet given out: nobody has asked, or the fault-in ahead has to end first.
+    pub(super) result: Option<Result<usize, Errno>>,
+    /// Who asked.
+    pub(super) waker: Option<Waker>,
+    /// The buffer of a request that nobody waits for.
+    pub(super) keeps: Option<Box<dyn Any>>,
+    /// The registered buffer that holds the memory of a transfer.
+    pub(super) pinned: Option<Pinned>,
     /// An operation that waits for its turn among those that may be stuck.
     pub(super) parked: Option<Op>,
     /// An action that waits for a bounce buffer.
@@ -109,35 +256,42 @@ pub(super) struct Slot {
     pub(super) ahead_end: usize,
     /// The vector of the main operation. Its heap block stays where it is until the next one is made.
     pub(super) iovecs: Vec<libc::iovec>,
-    /// Known, but not yet given out: the fault-in ahead has to end first.
-    pub(super) result: Option<Result<usize, Errno>>,
-    /// The request is over and its result can be taken.
-    pub(super) done: bool,
-    pub(super) waker: Option<Waker>,
-    /// The buffer of a request that nobody waits for.
-    pub(super) orphan: Option<Box<dyn Any>>,
-    pub(super) started_ns: u64,
 }
 
 impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
-            work: Work::Free,
             file: None,
-            pinned: None,
-            main: false,
-            slow: false,
+            work: Work::Free,
+            owner: Owner::Asker,
+            turn: 0,
             answer: Answer::Completed,
-            parked: None,
-            deferred: None,
-            bounce: None,
-            ahead_end: 0,
-            iovecs: Vec::new(),
-            result: None,
+            main: false,
             done: false,
-            waker: None,
-            orphan: None,
-            started_ns: 0,
+            timed: false,
+            priority: 0,
+            cold: Box::new(Cold {
+                unseen: None,
+                slow: false,
+                expired: false,
+                started_ns: 0,
+                result: None,
+                waker: None,
+                keeps: None,
+                pinned: None,
+                parked: None,
+                deferred: None,
+                bounce: None,
+                ahead_end: 0,
+                iovecs: Vec::new(),
+            }),
         }
     }
+}
+
+/// Results of the requests of one owner, in the order in which they ended.
+#[derive(Default)]
+pub(super) struct List {
+    pub(super) ended: Vec<Ended>,
+    pub(super) waker: Option<Waker>,
 }

@@ -8,7 +8,9 @@
 mod left_behind;
 mod op;
 mod pool;
+mod queue;
 mod region;
+mod set;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -24,13 +26,17 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 pub use left_behind::{LeftBehind, left_behind};
-pub(crate) use op::Submission;
 pub use op::{Io, IoVec, RawIo, Simple};
+pub(crate) use op::{Submission, set_init_in_order};
+pub(crate) use pool::Pages;
 pub use pool::{Pool, PoolBuf};
+pub use queue::{Done, Queue};
+pub(crate) use region::{Keep, Pin, Registered};
 pub use region::{Region, RegionBuf};
+pub(crate) use set::RequestSet;
 
 use crate::driver::op::Wait;
-use crate::driver::{BackendChoice, Config, Driver, Stats, SubmitTiming, notify};
+use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, Wishes, notify};
 use crate::memory::IoBufMut;
 
 /// Sets up an [`Engine`].
@@ -53,9 +59,31 @@ impl EngineBuilder {
         self
     }
 
-    /// When the time of submitting is measured apart from waiting; sampled unless told.
-    pub fn submit_timing(mut self, timing: SubmitTiming) -> Self {
+    /// How often the clock is read for the histograms of [`Stats`]; sampled unless told.
+    pub fn timing(mut self, timing: Timing) -> Self {
         self.config.timing = timing;
+        self
+    }
+
+    /// Asks that completions of direct reads and writes be polled for (IORING_SETUP_IOPOLL), on files whose device has polled queues. The
+    /// thread then spins in the kernel as long as such requests are in flight, which is worth it on fast NVMe devices only. A file whose
+    /// device refuses goes the ordinary way from its first request on, which [`Stats::fallbacks`] tells.
+    pub fn io_poll(mut self, poll: bool) -> Self {
+        self.config.wishes.io_poll = poll;
+        self
+    }
+
+    /// Asks for a kernel thread that takes the submissions (IORING_SETUP_SQPOLL), and that sleeps after `idle` without any. It takes a
+    /// processor of its own while it is awake. Without it where the kernel refuses, which [`Stats::fallbacks`] tells.
+    pub fn sq_poll(mut self, idle: Duration) -> Self {
+        self.config.wishes.sq_poll = Some(idle);
+        self
+    }
+
+    /// Asks that waiting for completions does not count as waiting for I/O (IORING_ENTER_NO_IOWAIT, Linux 6.15): neither the load of the
+    /// machine nor the choice of its clock frequency is to see it.
+    pub fn no_iowait(mut self, no_iowait: bool) -> Self {
+        self.config.wishes.no_iowait = no_iowait;
         self
     }
 
@@ -229,7 +257,7 @@ impl Engine {
     /// Settings, to be changed before the engine is built.
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
-            config: Config { depth: 256, backend: BackendChoice::Auto, timing: SubmitTiming::Sampled },
+            config: Config { depth: 256, backend: BackendChoice::Auto, timing: Timing::Sampled, wishes: Wishes::default() },
             drain: Duration::from_secs(1),
         }
     }
@@ -292,7 +320,17 @@ impl Engine {
     ///
     /// ENOMEM from mmap(2), or a size that overflows.
     pub fn pool(&self, count: usize, bytes: usize) -> io::Result<Pool> {
-        Pool::new(self, count, bytes)
+        Pool::new(self, count, bytes, Pages::Ordinary)
+    }
+
+    /// As [`Engine::pool`], in huge pages of 2 MiB: faulted in and pinned some times faster, and a large request is described to the device
+    /// in few pieces. The whole takes a multiple of 2 MiB. A kernel without huge pages gives ordinary ones, see [`Pool::is_huge`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::pool`].
+    pub fn huge_pool(&self, count: usize, bytes: usize) -> io::Result<Pool> {
+        Pool::new(self, count, bytes, Pages::Huge)
     }
 
     /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Its slices, and raw requests whose memory lies inside, are
@@ -301,6 +339,16 @@ impl Engine {
     /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
         Region::new(self, buffer)
+    }
+
+    /// What ends a wait of this engine, from any thread.
+    pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
+        self.inner.wake.clone()
+    }
+
+    /// Whether both are handles to one engine.
+    pub(crate) fn is(&self, other: &Engine) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// What was counted so far.

@@ -13,11 +13,10 @@ use std::task::{Context, Poll};
 use super::Inner;
 #[cfg(doc)]
 use crate::driver::Driver;
-use crate::driver::{Key, Kind, Plain, Request};
+use crate::driver::{Key, Plain, Request, Tell};
 use crate::file::FileShared;
-use crate::memory::{IoBuf, IoBufMut, Pinned};
+use crate::memory::{IoBuf, IoBufMut};
 use crate::sys::Errno;
-use crate::transfer::Segments;
 
 enum State {
     /// Not admitted yet. Boxed, so that all the others are small.
@@ -26,6 +25,8 @@ enum State {
         ticket: Option<u64>,
     },
     InFlight(Key),
+    /// Its time was over before there was room.
+    TooLate,
     Over,
 }
 
@@ -44,7 +45,7 @@ impl Submission {
     pub(crate) unsafe fn new(inner: &Rc<Inner>, request: Request) -> Submission {
         let state = inner.with(|driver| match driver.has_room() {
             // SAFETY: the caller's contract is that of `push`.
-            true => State::InFlight(unsafe { driver.push(request) }),
+            true => State::InFlight(unsafe { driver.push(request, Tell::Asker) }),
             false => State::Waiting { request: Box::new(request), ticket: None },
         });
         Submission { inner: inner.clone(), state }
@@ -55,15 +56,13 @@ impl Submission {
     /// # Safety
     ///
     /// As for [`Submission::new`].
-    pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain, pinned: Option<Pinned>) -> Submission {
+    pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain) -> Submission {
         // SAFETY: the caller's contract is that of `push_plain`.
-        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, plain, pinned) }) {
+        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, plain, Tell::Asker) }) {
             return Submission { inner: inner.clone(), state: State::InFlight(key) };
         }
-        let Plain { direction, trust, segment, offset } = plain;
-        let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
         // SAFETY: the caller's contract.
-        unsafe { Submission::new(inner, Request { file: file.clone(), kind }) }
+        unsafe { Submission::new(inner, plain.request(file)) }
     }
 
     #[inline]
@@ -71,7 +70,15 @@ impl Submission {
         if let State::Waiting { .. } = self.state {
             self.admit(context);
         }
-        let State::InFlight(key) = self.state else { return Poll::Pending };
+        let State::InFlight(key) = self.state else {
+            return match self.state {
+                State::TooLate => {
+                    self.state = State::Over;
+                    Poll::Ready(Err(libc::ETIMEDOUT))
+                }
+                _ => Poll::Pending,
+            };
+        };
         match self.inner.with(|driver| driver.take(key, context.waker())) {
             Some(result) => {
                 self.state = State::Over;
@@ -85,13 +92,27 @@ impl Submission {
     fn admit(&mut self, context: &mut Context<'_>) {
         let state = &mut self.state;
         self.inner.with(|driver| {
-            if let State::Waiting { ticket, .. } = state
+            if let State::Waiting { request, ticket } = state
                 && !driver.has_room()
+                && !request.is_late()
             {
-                *ticket = Some(driver.wait_for_slot(*ticket, context.waker()));
+                let place = driver.wait_for_slot(*ticket, context.waker());
+                if let Some(due) = request.due
+                    && *ticket != Some(place)
+                {
+                    driver.remind(place, due);
+                }
+                *ticket = Some(place);
+            } else if let State::Waiting { request, ticket } = state
+                && request.is_late()
+            {
+                if let Some(ticket) = ticket {
+                    driver.leave_queue(*ticket);
+                }
+                *state = State::TooLate;
             } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over) {
                 // SAFETY: the contract of `new` covers the whole life of this submission.
-                *state = State::InFlight(unsafe { driver.push(*request) });
+                *state = State::InFlight(unsafe { driver.push(*request, Tell::Asker) });
                 // A place in the queue that was not called up is given back.
                 if let Some(ticket) = ticket {
                     driver.leave_queue(ticket);
@@ -113,7 +134,7 @@ impl Submission {
                 self.inner.with(|driver| driver.abandon(key, buffer));
             }
             State::Waiting { ticket: Some(ticket), .. } => self.inner.with(|driver| driver.leave_queue(ticket)),
-            State::Waiting { ticket: None, .. } | State::Over => {}
+            State::Waiting { ticket: None, .. } | State::TooLate | State::Over => {}
         }
     }
 }
@@ -177,6 +198,20 @@ impl<B: 'static> Drop for Io<B> {
     }
 }
 
+/// Tells buffers that were read into one after the other how many of their bytes are initialised.
+///
+/// # Safety
+///
+/// The first `count` bytes of them, counted in order, are initialised.
+pub(crate) unsafe fn set_init_in_order<B: IoBufMut>(buffers: &mut [B], mut count: usize) {
+    for buffer in buffers {
+        let here = count.min(buffer.bytes_total());
+        // SAFETY: each is filled before the next.
+        unsafe { buffer.set_init(here) };
+        count -= here;
+    }
+}
+
 /// A read or write of several buffers. Gives the count, or the error, and the buffers back.
 ///
 /// Dropped before it is ready it cancels the request; the engine keeps the buffers until the kernel no longer uses them.
@@ -205,15 +240,7 @@ impl<B: IoBuf> IoVec<B> {
     where
         B: IoBufMut,
     {
-        let filled = |buffers: &mut [B], mut count: usize| {
-            for buffer in buffers {
-                let here = count.min(buffer.bytes_total());
-                // SAFETY: the request filled the buffers in order, each before the next.
-                unsafe { buffer.set_init(here) };
-                count -= here;
-            }
-        };
-        IoVec { submission, buffers: Some(buffers), filled }
+        IoVec { submission, buffers: Some(buffers), filled: set_init_in_order }
     }
 }
 

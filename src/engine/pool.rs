@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Engine;
-use super::region::Pin;
+use super::region::Registered;
 use crate::memory::{AlignedBuf, IoBuf, IoBufMut, Pinned};
 use crate::sys;
 
@@ -20,21 +20,45 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// What a pool's memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    Ordinary,
+    /// Huge ones, where the kernel has any to give.
+    Huge,
+}
+
 struct Shared {
     base: usize,
     bytes: usize,
     count: usize,
     /// One bit a buffer: 1 is free.
     free: Box<[AtomicU64]>,
-    pin: Pin,
+    pinned: Option<Pinned>,
+    huge: bool,
+    _memory: Box<dyn Send + Sync>,
 }
 
 impl Pool {
-    pub(super) fn new(engine: &Engine, count: usize, bytes: usize) -> io::Result<Pool> {
+    pub(super) fn new(engine: &Engine, count: usize, bytes: usize, pages: Pages) -> io::Result<Pool> {
+        Pool::over(count, bytes, pages, |memory, base, len| Ok(Registered::with(engine, memory, base, len)))
+    }
+
+    /// A pool whose memory `register` takes and registers: the memory, its address, and its length in bytes.
+    pub(crate) fn over(
+        count: usize,
+        bytes: usize,
+        pages: Pages,
+        register: impl FnOnce(AlignedBuf, usize, usize) -> io::Result<Registered>,
+    ) -> io::Result<Pool> {
         let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "count times bytes is more than an address space holds");
         let bytes = bytes.max(1).checked_next_multiple_of(sys::page_size()).ok_or_else(too_large)?;
         let total = bytes.checked_mul(count).filter(|&total| total <= isize::MAX as usize).ok_or_else(too_large)?;
-        let mut memory = AlignedBuf::new(total)?;
+        let mut memory = match pages {
+            Pages::Ordinary => AlignedBuf::new(total)?,
+            Pages::Huge => AlignedBuf::huge(total)?,
+        };
+        let huge = memory.is_huge_advised();
         memory.populate()?;
         let base = memory.as_mut_ptr().expose_provenance();
         let words = count.div_ceil(64);
@@ -44,7 +68,8 @@ impl Pool {
                 rest => AtomicU64::new((1 << rest) - 1),
             })
             .collect();
-        Ok(Pool { shared: Arc::new(Shared { base, bytes, count, free, pin: Pin::new(engine, memory, base, total) }) })
+        let Registered { pinned, keeps } = register(memory, base, total)?;
+        Ok(Pool { shared: Arc::new(Shared { base, bytes, count, free, pinned, huge, _memory: keeps }) })
     }
 
     /// A buffer, or `None` while all are in use. Its contents are what its last user left.
@@ -65,7 +90,12 @@ impl Pool {
 
     /// Whether the memory is pinned, so that requests with it need no look.
     pub fn is_pinned(&self) -> bool {
-        self.shared.pin.pinned().is_some()
+        self.shared.pinned.is_some()
+    }
+
+    /// Whether the kernel took the advice to use huge pages for it. It may still have given small ones where it found no others.
+    pub fn is_huge(&self) -> bool {
+        self.shared.huge
     }
 
     /// The size of each buffer, in bytes.
@@ -142,7 +172,7 @@ unsafe impl IoBuf for PoolBuf {
     }
 
     fn pinned(&self) -> Option<Pinned> {
-        self.shared.pin.pinned()
+        self.shared.pinned
     }
 }
 

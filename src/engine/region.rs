@@ -11,21 +11,27 @@ use crate::memory::{IoBuf, IoBufMut, Pinned};
 
 /// Memory and its registration. Dropped, it leaves both to the driver, which gives back the registration first: the kernel must never
 /// hold a registration for an address that somebody else uses by now.
-pub(super) struct Pin {
+pub(crate) struct Pin {
     memory: Option<Box<dyn Send + Sync>>,
     pinning: Option<Pinning>,
     unpinned: Unpinned,
 }
 
 /// Keeps a value alive and lets nobody at it, so that sharing it between threads is no question of the value.
-struct Keep<T>(T);
+pub(crate) struct Keep<T>(T);
+
+impl<T> Keep<T> {
+    pub(crate) fn new(value: T) -> Keep<T> {
+        Keep(value)
+    }
+}
 
 // SAFETY: a shared `Keep` gives no access to the value.
 unsafe impl<T: Send> Sync for Keep<T> {}
 
 impl Pin {
     /// Registers `len` bytes at `base`, which belong to `memory`, if that can be done.
-    pub(super) fn new(engine: &Engine, memory: impl Send + 'static, base: usize, len: usize) -> Pin {
+    pub(crate) fn new(engine: &Engine, memory: impl Send + 'static, base: usize, len: usize) -> Pin {
         let (pinning, unpinned) = engine.inner.with(|driver| {
             // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and then until the driver has unregistered it.
             let pinned = if len == 0 { None } else { unsafe { driver.pin(base, len) }.ok() };
@@ -34,8 +40,23 @@ impl Pin {
         Pin { memory: Some(Box::new(Keep(memory))), pinning, unpinned }
     }
 
-    pub(super) fn pinned(&self) -> Option<Pinned> {
+    pub(crate) fn pinned(&self) -> Option<Pinned> {
         self.pinning.map(|pinning| pinning.pinned)
+    }
+}
+
+/// Memory that may be registered, and the mark by which requests know it.
+pub(crate) struct Registered {
+    pub(crate) pinned: Option<Pinned>,
+    /// Dropped, it gives back memory and registration.
+    pub(crate) keeps: Box<dyn Send + Sync>,
+}
+
+impl Registered {
+    /// With one engine.
+    pub(super) fn with(engine: &Engine, memory: impl Send + 'static, base: usize, len: usize) -> Registered {
+        let pin = Pin::new(engine, memory, base, len);
+        Registered { pinned: pin.pinned(), keeps: Box::new(pin) }
     }
 }
 
@@ -60,15 +81,21 @@ struct Shared {
     len: usize,
     /// The slices that are out, by where they start: no two overlap.
     out: Mutex<BTreeMap<usize, usize>>,
-    pin: Pin,
+    pinned: Option<Pinned>,
+    _memory: Box<dyn Send + Sync>,
 }
 
 impl Region {
-    pub(super) fn new<B: IoBufMut + Send>(engine: &Engine, mut buffer: B) -> Region {
+    pub(super) fn new<B: IoBufMut + Send>(engine: &Engine, buffer: B) -> Region {
+        Region::over(buffer, |buffer, base, len| Registered::with(engine, buffer, base, len))
+    }
+
+    /// A region whose memory `register` takes and registers: the buffer, its address, and its length in bytes.
+    pub(crate) fn over<B: IoBufMut + Send>(mut buffer: B, register: impl FnOnce(B, usize, usize) -> Registered) -> Region {
         let base = buffer.stable_mut_ptr().expose_provenance();
         let len = buffer.bytes_init();
-        let pin = Pin::new(engine, buffer, base, len);
-        Region { shared: Arc::new(Shared { base, len, out: Mutex::default(), pin }) }
+        let Registered { pinned, keeps } = register(buffer, base, len);
+        Region { shared: Arc::new(Shared { base, len, out: Mutex::default(), pinned, _memory: keeps }) }
     }
 
     /// Takes a part of the region, for as long as the slice lives. `None` where it is not inside the region, is empty, or overlaps a slice
@@ -113,7 +140,7 @@ impl Region {
 
     /// Whether the memory is pinned, so that requests with it need no look.
     pub fn is_pinned(&self) -> bool {
-        self.shared.pin.pinned().is_some()
+        self.shared.pinned.is_some()
     }
 }
 
@@ -180,7 +207,7 @@ unsafe impl IoBuf for RegionBuf {
     }
 
     fn pinned(&self) -> Option<Pinned> {
-        self.shared.pin.pinned()
+        self.shared.pinned
     }
 }
 

@@ -5,9 +5,11 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions};
-use crate::driver::{Kind, Plain, Request};
+use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions, Opened, Priority};
+use crate::driver::{Kind, Options, Plain, Request};
 use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
 use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned, Slice};
 use crate::transfer::{Direction, Segment, Segments, Trust};
@@ -42,6 +44,7 @@ pub enum Policy {
 pub struct File {
     engine: Engine,
     shared: Rc<FileShared>,
+    options: Options,
 }
 
 impl File {
@@ -66,37 +69,79 @@ impl File {
 
     pub(super) fn new(engine: &Engine, file: std::fs::File, direct: bool) -> io::Result<File> {
         let (base, retired) = engine.inner.with(|driver| (driver.geometry(), driver.retired()));
-        let shared = Rc::new(FileShared::new(file, direct, base, retired)?);
+        let shared = Rc::new(FileShared::new(Arc::new(Opened::new(file, direct)?), base, retired));
         engine.inner.with(|driver| driver.adopt(&shared));
-        Ok(File { engine: engine.clone(), shared })
+        Ok(File { engine: engine.clone(), shared, options: Options::default() })
     }
 
     /// The way this file's bytes go.
     pub fn path(&self) -> &IoPath {
-        &self.shared.path
+        &self.shared.opened().path
     }
 
     /// What a request must be a multiple of to go the direct way whole, in bytes; all 1 for a file without a direct path.
     pub fn alignment(&self) -> Alignment {
-        self.shared.alignment
+        self.shared.opened().alignment()
     }
 
     /// Where the alignment was learnt; `None` for a file without a direct path.
     pub fn alignment_source(&self) -> Option<AlignmentSource> {
-        self.shared.source
+        self.shared.opened().source
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<FileShared> {
+        &self.shared
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.options
+    }
+
+    /// A second handle to the same file, whose requests have this priority. They and those of the first handle may be in flight together.
+    ///
+    /// What the priority does is up to the device's I/O scheduler (`none` takes no notice).
+    ///
+    /// # Errors
+    ///
+    /// EPERM: [`Priority::real_time`] needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    pub fn with_priority(&self, priority: Priority) -> io::Result<File> {
+        priority.check()?;
+        let mut file = self.again();
+        file.options.priority = priority.0;
+        Ok(file)
+    }
+
+    /// A second handle to the same file, whose requests are cancelled after this time, counted from the call that makes them; never
+    /// with zero.
+    ///
+    /// A request that its time ends has moved what its count says, or fails with [`TimedOut`](io::ErrorKind::TimedOut) if that is nothing. What
+    /// the device has already can't be called back: such a request ends late, with the device's answer. The time is looked at in
+    /// [`Engine::turn`] and [`Engine::block_on`].
+    pub fn with_timeout(&self, time: Duration) -> File {
+        let mut file = self.again();
+        file.options.timeout_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        file
     }
 
     fn submit(&self, kind: Kind) -> Submission {
         // SAFETY: the callers in this file keep the memory of a transfer in the future that holds the submission, or got the promise of
         // their own caller.
-        unsafe { Submission::new(&self.engine.inner, Request { file: self.shared.clone(), kind }) }
+        unsafe { Submission::new(&self.engine.inner, Request::new(self.shared.clone(), kind, self.options)) }
     }
 
     fn transfer(&self, direction: Direction, segments: Segments, offset: u64, trust: Trust, pinned: Option<Pinned>) -> Submission {
         match segments {
             // SAFETY: as in `submit`.
             Segments::One(segment) => unsafe {
-                Submission::plain(&self.engine.inner, &self.shared, Plain { direction, trust, segment, offset }, pinned)
+                Submission::plain(
+                    &self.engine.inner,
+                    &self.shared,
+                    Plain { direction, trust, segment, offset, pinned, options: self.options },
+                )
             },
             Segments::Many(_) => self.submit(Kind::Transfer { direction, segments, offset, trust, pinned }),
         }
@@ -146,7 +191,7 @@ impl File {
 
     /// A second handle, for a future that goes on by itself.
     fn again(&self) -> File {
-        File { engine: self.engine.clone(), shared: self.shared.clone() }
+        File { engine: self.engine.clone(), shared: self.shared.clone(), options: self.options }
     }
 
     /// Reads until the buffer is full: for a `Vec<u8>` up to its capacity, which may be more than you asked for; `vec.slice(..n)` says how
@@ -256,7 +301,7 @@ impl File {
 
     /// The size now, in bytes, as fstat(2) gives it; for a block device its capacity. A blocking call, though a short one.
     pub fn len(&self) -> io::Result<u64> {
-        self.shared.len()
+        self.shared.opened().len()
     }
 
     /// Whether the size is zero.
@@ -266,11 +311,11 @@ impl File {
 }
 
 /// Goes on until all of the buffer was moved. Each round moves a byte at least, or is the last.
-async fn to_the_end<B: IoBuf>(
-    first: Io<B>,
+pub(crate) async fn to_the_end<B: IoBuf, N: Future<Output = (io::Result<usize>, Slice<B>)>>(
+    first: impl Future<Output = (io::Result<usize>, B)>,
     total: usize,
     ended: io::ErrorKind,
-    next: impl Fn(B, usize) -> Io<Slice<B>>,
+    next: impl Fn(B, usize) -> N,
 ) -> (io::Result<()>, B) {
     let (mut result, mut buffer) = first.await;
     let mut done = 0;
@@ -303,6 +348,6 @@ impl Drop for File {
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("path", &self.shared.path).field("alignment", &self.shared.alignment).finish_non_exhaustive()
+        f.debug_struct("File").field("path", self.path()).field("alignment", &self.alignment()).finish_non_exhaustive()
     }
 }

@@ -4,10 +4,11 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::File;
+use super::{File, Opened};
 use crate::engine::Engine;
 
-/// Options for opening a file, as [`std::fs::OpenOptions`]. Direct I/O is preferred unless told otherwise.
+/// Options for opening a file, as [`std::fs::OpenOptions`]. Direct I/O is preferred unless told otherwise. For a [`Handle`](crate::Handle), see
+/// [`handle::File::open_with`](crate::handle::File::open_with).
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -88,5 +89,10 @@ impl OpenOptions {
     /// As open(2). That there is no direct path is no error, see [`File::path`].
     pub fn open(&self, engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
         File::new(engine, self.std.open(path)?, self.direct)
+    }
+
+    /// As `open`, for no engine in particular.
+    pub(crate) fn open_for_all(&self, path: &Path) -> io::Result<Opened> {
+        Opened::new(self.std.open(path)?, self.direct)
     }
 }

@@ -1,16 +1,16 @@
-//! An open file as the driver sees it: two descriptors of one inode, and what may be asked of them.
+//! An open file as one driver sees it: descriptors, their places in the ring's table, and the sizes that hold for its requests.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{self, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::align::{self, Alignment, AlignmentSource};
+use super::opened::{Facts, Kind, Opened};
 use crate::driver::op::FileRef;
-use crate::sys::{self, Errno};
-use crate::transfer::{Direction, Geometry, MAX_RW_COUNT, USER_END};
+use crate::sys::Errno;
+use crate::transfer::{Direction, Geometry, USER_END};
 
 /// The way the bytes of a file go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,141 +67,58 @@ impl fmt::Display for IoPath {
     }
 }
 
-/// What positioned reads and writes do on a file of this kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// They work.
-    Positioned,
-    /// A directory: EISDIR for a read.
-    Directory,
-    /// A pipe, a socket, a terminal: ESPIPE.
-    NoPosition,
-}
-
 /// Places in the ring's table that were given up while the driver could not be asked.
 pub(crate) type Retired = Rc<RefCell<Vec<u32>>>;
 
 /// The open file, shared by the handle and the requests in flight on it.
 pub(crate) struct FileShared {
-    buffered: OwnedFd,
-    direct: Option<OwnedFd>,
-    kind: Kind,
-    readable: bool,
-    writable: bool,
-    append: bool,
-    pub(crate) alignment: Alignment,
-    pub(crate) source: Option<AlignmentSource>,
-    pub(crate) path: IoPath,
+    /// Copied from `opened`, where every request would look them up.
+    facts: Facts,
+    buffered: RawFd,
+    direct: Option<RawFd>,
     reads: Rc<Geometry>,
     writes: Rc<Geometry>,
     fixed_buffered: Cell<Option<u32>>,
     fixed_direct: Cell<Option<u32>>,
+    /// Whether completions are polled for, until the device says that it can't.
+    polled: Cell<bool>,
     retired: Retired,
+    opened: Arc<Opened>,
 }
 
 impl FileShared {
-    /// Takes an open descriptor and finds its other half.
-    pub(crate) fn new(file: std::fs::File, direct_wanted: bool, base: Geometry, retired: Retired) -> io::Result<FileShared> {
-        let flags = sys::stat::status_flags(file.as_fd())?;
-        let file_type = file.metadata()?.file_type();
-        let access = flags & libc::O_ACCMODE;
-        let path_only = flags & libc::O_PATH != 0;
-        let readable = !path_only && access != libc::O_WRONLY;
-        let kind = if file_type.is_dir() {
-            Kind::Directory
-        } else if file_type.is_fifo() || file_type.is_socket() || (!path_only && !sys::stat::seekable(file.as_fd())) {
-            Kind::NoPosition
-        } else {
-            Kind::Positioned
+    /// An open file, for the driver that `base` and `retired` are of.
+    pub(crate) fn new(opened: Arc<Opened>, base: Geometry, retired: Retired) -> FileShared {
+        let facts = opened.facts;
+        let direct = opened.direct_fd().map(|fd| fd.as_raw_fd());
+        let sized = |block: u32| {
+            let (mem, block) = (facts.alignment.mem as usize, block as usize);
+            Rc::new(Geometry { direct: direct.is_some(), whole: facts.append, mem, block, ..base })
         };
-        let mut shared = FileShared {
-            buffered: file.into(),
-            direct: None,
-            kind,
-            readable,
-            writable: !path_only && access != libc::O_RDONLY,
-            append: flags & libc::O_APPEND != 0,
-            alignment: Alignment::NONE,
-            source: None,
-            path: IoPath::Buffered(Reason::Kind),
-            reads: Rc::new(base),
-            writes: Rc::new(base),
+        FileShared {
+            facts,
+            buffered: opened.buffered_fd().as_raw_fd(),
+            direct,
+            reads: sized(facts.alignment.read_offset),
+            writes: sized(facts.alignment.offset),
             fixed_buffered: Cell::new(None),
             fixed_direct: Cell::new(None),
+            polled: Cell::new(false),
             retired,
-        };
-        let given_direct = flags & libc::O_DIRECT != 0;
-        let ordinary = kind == Kind::Positioned && (file_type.is_file() || file_type.is_block_device());
-        let found = if !ordinary || path_only {
-            Err(Reason::Kind)
-        } else if shared.append {
-            Err(Reason::Append)
-        } else if in_memory(shared.buffered.as_fd()) {
-            Err(Reason::MemoryFilesystem)
-        } else if !direct_wanted {
-            Err(Reason::NotAsked)
-        } else {
-            shared.other_half(given_direct, access)?
-        };
-        match found {
-            Ok(()) => shared.path = IoPath::Direct,
-            Err(reason) => {
-                shared.path = IoPath::Buffered(reason);
-                shared.direct = None;
-                shared.alignment = Alignment::NONE;
-                if given_direct {
-                    shared.clear_direct(flags)?;
-                }
-            }
+            opened,
         }
-        shared.reads = shared.sized(shared.alignment.read_offset, base);
-        shared.writes = shared.sized(shared.alignment.offset, base);
-        Ok(shared)
     }
 
-    /// Opens the same inode once more, with or without O_DIRECT: whichever the given descriptor lacks.
-    fn other_half(&mut self, given_direct: bool, access: i32) -> io::Result<Result<(), Reason>> {
-        let flags = access | libc::O_CLOEXEC | if given_direct { 0 } else { libc::O_DIRECT };
-        let name = format!("/proc/self/fd/{}\0", self.buffered.as_raw_fd());
-        // SAFETY: the name ends in a zero byte and lives until the call returns.
-        let fd = unsafe { libc::open64(name.as_ptr().cast(), flags) };
-        if fd < 0 {
-            return Ok(Err(match sys::errno() {
-                libc::EINVAL => Reason::Refused,
-                errno => Reason::NotReopened(errno),
-            }));
-        }
-        // SAFETY: the descriptor is new, so nobody else closes it.
-        let other = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-        self.direct = Some(if given_direct { std::mem::replace(&mut self.buffered, other) } else { other });
-        let Some(direct) = &self.direct else { return Ok(Err(Reason::Refused)) };
-        Ok(match align::find(direct.as_fd(), self.readable)? {
-            Some((alignment, source)) => {
-                (self.alignment, self.source) = (alignment, Some(source));
-                Ok(())
-            }
-            None => Err(Reason::NoAlignment),
-        })
-    }
-
-    /// The caller's own descriptor had O_DIRECT, and there is no direct path: all goes through it without.
-    fn clear_direct(&self, flags: i32) -> io::Result<()> {
-        if sys::stat::status_flags(self.buffered.as_fd())? & libc::O_DIRECT == 0 {
-            return Ok(());
-        }
-        // SAFETY: F_SETFL takes no pointer.
-        match unsafe { libc::fcntl(self.buffered.as_raw_fd(), libc::F_SETFL, flags & !libc::O_DIRECT) } {
-            0.. => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+    pub(crate) fn opened(&self) -> &Arc<Opened> {
+        &self.opened
     }
 
     pub(crate) fn buffered_fd(&self) -> BorrowedFd<'_> {
-        self.buffered.as_fd()
+        self.opened.buffered_fd()
     }
 
     pub(crate) fn direct_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.direct.as_ref().map(|fd| fd.as_fd())
+        self.opened.direct_fd()
     }
 
     pub(crate) fn set_fixed(&self, buffered: Option<u32>, direct: Option<u32>) {
@@ -209,13 +126,17 @@ impl FileShared {
         self.fixed_direct.set(direct);
     }
 
+    pub(crate) fn set_polled(&self, polled: bool) {
+        self.polled.set(polled);
+    }
+
     pub(crate) fn buffered(&self) -> FileRef {
-        FileRef { raw: self.buffered.as_raw_fd(), fixed: self.fixed_buffered.get() }
+        FileRef { raw: self.buffered, fixed: self.fixed_buffered.get(), polled: false }
     }
 
     pub(crate) fn direct(&self) -> FileRef {
-        match &self.direct {
-            Some(direct) => FileRef { raw: direct.as_raw_fd(), fixed: self.fixed_direct.get() },
+        match self.direct {
+            Some(raw) => FileRef { raw, fixed: self.fixed_direct.get(), polled: self.polled.get() },
             None => self.buffered(),
         }
     }
@@ -228,33 +149,23 @@ impl FileShared {
         }
     }
 
-    /// Computes the sizes; `base` holds those that depend on the engine.
-    fn sized(&self, block: u32, base: Geometry) -> Rc<Geometry> {
-        Rc::new(Geometry {
-            direct: self.direct.is_some(),
-            whole: self.append,
-            mem: self.alignment.mem as usize,
-            block: block as usize,
-            ..base
-        })
-    }
-
-    /// Whether nothing is done with nothing: a device may answer a request of no bytes with an error.
+    /// Whether nothing is done with nothing, see [`Opened::is_ordinary`].
     pub(crate) fn is_ordinary(&self) -> bool {
-        !matches!(self.path, IoPath::Buffered(Reason::Kind))
+        self.opened.is_ordinary()
     }
 
     /// Whether one operation on the file's main path takes all of a range, as far as the file and the numbers can tell. What this refuses may
     /// still be right: it is looked at more closely by [`FileShared::admit`] and by a transfer.
     #[inline]
     pub(crate) fn takes_plain(&self, direction: Direction, addr: usize, len: usize, offset: u64) -> bool {
+        let Facts { kind, readable, writable, append, alignment } = self.facts;
         let (allowed, block) = match direction {
-            Direction::Read => (self.readable, self.alignment.read_offset),
-            Direction::Write => (self.writable, self.alignment.offset),
+            Direction::Read => (readable, alignment.read_offset),
+            Direction::Write => (writable, alignment.offset),
         };
         // Without a direct path all alignments are 1.
-        let aligned = addr & (self.alignment.mem as usize - 1) == 0 && (len as u64 | offset) & (u64::from(block) - 1) == 0;
-        let ordinary = allowed && !self.append && self.kind == Kind::Positioned;
+        let aligned = addr & (alignment.mem as usize - 1) == 0 && (len as u64 | offset) & (u64::from(block) - 1) == 0;
+        let ordinary = allowed && !append && kind == Kind::Positioned;
         aligned
             && ordinary
             && len.wrapping_sub(1) < self.reads.pass
@@ -262,41 +173,9 @@ impl FileShared {
             && addr <= USER_END - self.reads.pass
     }
 
-    /// What pread64 and pwrite64 check before they look at memory (ksys_pread64, vfs_read, rw_verify_area), in the same order.
-    /// Returns how much of `total` one call would move at most.
+    /// What the kernel checks first, see [`Opened::admit`].
     pub(crate) fn admit(&self, direction: Direction, offset: u64, total: usize, vectored: bool) -> Result<usize, Errno> {
-        let position = i64::try_from(offset).map_err(|_| libc::EINVAL)?;
-        if self.kind == Kind::NoPosition {
-            return Err(libc::ESPIPE);
-        }
-        let open = match direction {
-            Direction::Read => self.readable,
-            Direction::Write => self.writable,
-        };
-        if !open {
-            return Err(libc::EBADF);
-        }
-        // A vector is cut to what one call moves before its end is computed (import_iovec); a single range after.
-        let counted = if vectored { total.min(MAX_RW_COUNT) } else { total };
-        let count = i64::try_from(counted).map_err(|_| libc::EINVAL)?;
-        position.checked_add(count).ok_or(libc::EINVAL)?;
-        if self.kind == Kind::Directory {
-            return Err(libc::EISDIR);
-        }
-        Ok(total.min(MAX_RW_COUNT))
-    }
-}
-
-impl FileShared {
-    /// The size in bytes, of a block device too.
-    pub(crate) fn len(&self) -> io::Result<u64> {
-        let file = std::fs::File::from(self.buffered.try_clone()?);
-        let metadata = file.metadata()?;
-        if metadata.file_type().is_block_device() {
-            // A duplicate shares its position with the original, which nothing here uses.
-            return (&file).seek(io::SeekFrom::End(0));
-        }
-        Ok(metadata.len())
+        self.opened.admit(direction, offset, total, vectored)
     }
 
     /// Gives up the places in the ring's table.
@@ -313,9 +192,4 @@ impl Drop for FileShared {
     fn drop(&mut self) {
         self.retire();
     }
-}
-
-fn in_memory(fd: BorrowedFd<'_>) -> bool {
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    matches!(sys::stat::filesystem(fd), Ok(magic) if [libc::TMPFS_MAGIC, RAMFS_MAGIC, libc::HUGETLBFS_MAGIC].contains(&magic))
 }

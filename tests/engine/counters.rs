@@ -161,7 +161,8 @@ fn every_request_that_starts_also_ends_in_the_books() {
         let stats = stage.engine.stats();
         assert_eq!(stats.requests, stats.ended, "{stats}");
         assert!(stats.requests >= 21, "{stats}");
-        assert_eq!(stats.latency.count(), stats.ended, "{stats}");
+        // The time of the first of each 64 is taken.
+        assert_eq!(stats.latency.count(), stats.ended.div_ceil(64), "{stats}");
         assert_eq!(stats.bytes_written, 5000, "{stats}");
         assert!(stats.bytes_read >= 20 * 8192, "{stats}");
         assert!(!stats.to_string().is_empty() && stage.engine.info().to_string().contains(stage.engine.info().backend));

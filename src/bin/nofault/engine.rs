@@ -3,19 +3,19 @@
 use std::io;
 use std::path::Path;
 
-use nofault::{Backend, Engine, File, IoPath, OpenOptions, SubmitTiming};
+use nofault::{Backend, Engine, File, IoPath, OpenOptions, Timing};
 use serde::Serialize;
 
 use crate::{BackendChoice, facts};
 
 /// An engine for at most `depth` requests in flight. The error is the whole line for the user.
-pub(crate) fn build(choice: BackendChoice, depth: u32, timing: SubmitTiming) -> Result<Engine, String> {
+pub(crate) fn build(choice: BackendChoice, depth: u32, timing: Timing) -> Result<Engine, String> {
     let backend = match choice {
         BackendChoice::Auto => Backend::Auto,
         BackendChoice::Uring => Backend::Uring,
         BackendChoice::Threads => Backend::Threads,
     };
-    Engine::builder().depth(depth).backend(backend).submit_timing(timing).build().map_err(|error| match choice {
+    Engine::builder().depth(depth).backend(backend).timing(timing).build().map_err(|error| match choice {
         BackendChoice::Uring => format!("no io_uring: {}; or take --backend threads", facts::explain_ring_error(&error)),
         _ => format!("cannot make an engine: {error}"),
     })

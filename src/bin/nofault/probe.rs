@@ -72,7 +72,7 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         // Opening a pipe would wait for its other end, and a device could do anything.
         _ => return Err(format!("{shown} is neither a file nor a directory nor a block device: there is no direct I/O to it")),
     };
-    let engine = engine::build(arguments.backend, 8, nofault::SubmitTiming::Off)?;
+    let engine = engine::build(arguments.backend, 8, nofault::Timing::Off)?;
     let opened = if kind == "directory" { nameless(path) } else { named(path) };
     let filesystem = match (&opened, kind) {
         (_, "block device") => "none (block device)".into(),

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use nofault::{Engine, File, OpenOptions, Policy, PoolBuf, SubmitTiming};
+use nofault::{Engine, File, OpenOptions, Policy, PoolBuf, Timing};
 
 use super::meter::{Meter, Pass};
 use super::runner::Runner;
@@ -37,14 +37,14 @@ struct Side {
 impl<'a> Nofault<'a> {
     /// The error is the whole line for the user.
     pub(crate) fn new(scratch: &'a Scratch, backend: BackendChoice) -> Result<Nofault<'a>, String> {
-        Ok(Nofault { scratch, backend, joined: Side::new(scratch, backend, SubmitTiming::Off)?, split: None })
+        Ok(Nofault { scratch, backend, joined: Side::new(scratch, backend, Timing::Off)?, split: None })
     }
 
     /// Makes what the next round needs and what is not to be measured.
     pub(crate) fn prepare(&mut self, pass: Pass) -> io::Result<()> {
         self.split = None;
         if pass == Pass::Split {
-            self.split = Some(Side::new(self.scratch, self.backend, SubmitTiming::Every).map_err(io::Error::other)?);
+            self.split = Some(Side::new(self.scratch, self.backend, Timing::Every).map_err(io::Error::other)?);
         }
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Runner for Nofault<'_> {
 }
 
 impl Side {
-    fn new(scratch: &Scratch, backend: BackendChoice, timing: SubmitTiming) -> Result<Side, String> {
+    fn new(scratch: &Scratch, backend: BackendChoice, timing: Timing) -> Result<Side, String> {
         let engine = engine::build(backend, DEPTH_MAX as u32, timing)?;
         let file =
             OpenOptions::new().read(true).write(true).open(&engine, scratch.path()).map_err(|e| format!("cannot open the file: {e}"))?;
