@@ -82,6 +82,8 @@
 mod driver;
 mod engine;
 mod file;
+#[cfg(feature = "fio")]
+pub mod fio;
 pub mod handle;
 pub mod memory;
 mod sys;
