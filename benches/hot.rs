@@ -1,8 +1,9 @@
 //! Small random reads into memory that is there: what the engine costs on top of a bare ring.
 //!
-//! To reach: CPU per read from pinned buffers at depth 32 at most 1.05 of a bare ring with registered buffers and file. It is printed at the
-//! end, as medians of runs that took turns. The device matters: on a slow one the thread sleeps between reads. A loop device over a tmpfs
-//! (`NOFAULT_DIR`, see `common`) is bound by the CPU alone.
+//! To reach: CPU per read at depth 32, from pinned buffers at most 1.02 of a bare ring with registered buffers and file, from foreign
+//! memory at most 1.10 of a bare ring without. It is printed at the end, as medians of runs that took turns. The device matters: on a slow
+//! one the thread sleeps between reads. A loop device over a tmpfs (`NOFAULT_DIR`, see `common`) is bound by the CPU alone.
+//! `NOFAULT_DEPTHS` names the depths, such as `8,32`.
 
 mod common;
 #[path = "common/random_reads.rs"]
@@ -13,41 +14,62 @@ use std::time::{Duration, Instant};
 
 use common::{MIB, Mode, TestFile};
 use nofault::{AlignedBuf, Engine};
-use random_reads::{BLOCK, Bare, BareKind, Nofault};
+use random_reads::{BLOCK, Bare, BareKind, Nofault, Queued};
 
-const DEPTHS: [usize; 4] = [1, 8, 32, 128];
+const PEERS: [&str; 7] =
+    ["queue, pinned", "futures, pinned", "bare, registered", "queue, foreign", "futures, foreign", "bare, plain", "bare, page cache"];
+const QUEUE_PINNED: usize = 0;
+const FUTURES_PINNED: usize = 1;
+const REGISTERED: usize = 2;
+const QUEUE_FOREIGN: usize = 3;
+const FUTURES_FOREIGN: usize = 4;
+const PLAIN: usize = 5;
 
-const PEERS: [&str; 5] = ["nofault, pinned", "bare, registered", "nofault, foreign", "bare, plain", "bare, page cache"];
+fn depths() -> Vec<usize> {
+    let asked = std::env::var("NOFAULT_DEPTHS").ok();
+    let depths = asked.map(|text| text.split(',').filter_map(|depth| depth.parse().ok()).filter(|depth| *depth > 0).collect());
+    depths.unwrap_or_else(|| vec![1, 8, 32, 128])
+}
 
 /// Runs that many reads, and says how often io_uring_enter was called.
 type Peer = Box<dyn FnMut(u64) -> io::Result<u64>>;
 
 /// Everybody who reads, at one depth, in the order of `PEERS`.
 fn peers(file: &TestFile, depth: usize) -> io::Result<Vec<Peer>> {
-    let pinned_engine = Engine::builder().depth(depth as u32).build()?;
-    let pool = pinned_engine.pool(depth, BLOCK)?;
-    if !pool.is_pinned() {
-        println!("the pool is not pinned: {:?}", pinned_engine.stats().fallbacks);
-    }
-    let pool_buffers = (0..depth).filter_map(|_| pool.get()).collect();
-    let mut pinned = Nofault::new(pinned_engine, file, pool_buffers)?;
-
-    let engine = Engine::builder().depth(depth as u32).build()?;
-    let own_buffer = |_| {
-        let mut buffer = AlignedBuf::new(BLOCK)?;
-        buffer.populate()?;
-        Ok(buffer)
+    let pinned = || {
+        let engine = Engine::builder().depth(depth as u32).build()?;
+        let pool = engine.pool(depth, BLOCK)?;
+        if !pool.is_pinned() {
+            println!("the pool is not pinned: {:?}", engine.stats().fallbacks);
+        }
+        io::Result::Ok((engine, (0..depth).filter_map(|_| pool.get()).collect()))
     };
-    let own_buffers = (0..depth).map(own_buffer).collect::<io::Result<_>>()?;
-    let mut foreign = Nofault::new(engine, file, own_buffers)?;
-
+    let foreign = || {
+        let own_buffer = |_| {
+            let mut buffer = AlignedBuf::new(BLOCK)?;
+            buffer.populate()?;
+            Ok(buffer)
+        };
+        let buffers = (0..depth).map(own_buffer).collect::<io::Result<_>>()?;
+        io::Result::Ok((Engine::builder().depth(depth as u32).build()?, buffers))
+    };
+    let (engine, buffers) = pinned()?;
+    let mut queue_pinned = Queued::new(engine, file, buffers)?;
+    let (engine, buffers) = pinned()?;
+    let mut futures_pinned = Nofault::new(engine, file, buffers)?;
+    let (engine, buffers) = foreign()?;
+    let mut queue_foreign = Queued::new(engine, file, buffers)?;
+    let (engine, buffers) = foreign()?;
+    let mut futures_foreign = Nofault::new(engine, file, buffers)?;
     let mut registered = Bare::new(file, depth, BareKind::Registered)?;
     let mut plain = Bare::new(file, depth, BareKind::Plain)?;
     let mut page_cache = Bare::new(file, depth, BareKind::PageCache)?;
     Ok(vec![
-        Box::new(move |count| pinned.run(count)),
+        Box::new(move |count| queue_pinned.run(count)),
+        Box::new(move |count| futures_pinned.run(count)),
         Box::new(move |count| registered.run(count)),
-        Box::new(move |count| foreign.run(count)),
+        Box::new(move |count| queue_foreign.run(count)),
+        Box::new(move |count| futures_foreign.run(count)),
         Box::new(move |count| plain.run(count)),
         Box::new(move |count| page_cache.run(count)),
     ])
@@ -78,7 +100,7 @@ fn main() -> io::Result<()> {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    for depth in DEPTHS {
+    for depth in depths() {
         let mut group = criterion.benchmark_group(format!("4 KiB random reads, depth {depth}"));
         group.throughput(criterion::Throughput::Elements(1));
         for (name, mut run) in PEERS.into_iter().zip(peers(&file, depth)?) {
@@ -102,7 +124,7 @@ fn main() -> io::Result<()> {
     let count = if measure { 2000 } else { 200 };
     println!("\n4 KiB random reads, medians of {rounds} rounds of {count} reads, in microseconds a read:");
     let mut line = String::new();
-    for depth in DEPTHS {
+    for depth in depths() {
         let mut peers = peers(&file, depth)?;
         let medians = common::interleaved(rounds, peers.len(), |peer| {
             let who = [libc::RUSAGE_SELF, libc::RUSAGE_THREAD];
@@ -118,16 +140,23 @@ fn main() -> io::Result<()> {
             );
         }
         let ratio = |peer: usize, against: usize, number: usize| medians[peer][number] / medians[against][number];
-        println!(
-            "  depth {depth:3}  CPU: pinned / bare registered {:.3} (thread {:.3}), foreign / bare plain {:.3}; elapsed: {:.3}, {:.3}",
-            ratio(0, 1, 1),
-            ratio(0, 1, 2),
-            ratio(2, 3, 1),
-            ratio(0, 1, 0),
-            ratio(2, 3, 0),
-        );
+        let ratios = [(QUEUE_PINNED, REGISTERED), (FUTURES_PINNED, REGISTERED), (QUEUE_FOREIGN, PLAIN), (FUTURES_FOREIGN, PLAIN)];
+        for (peer, against) in ratios {
+            println!(
+                "  depth {depth:3}  {:16} / {:16}  CPU {:.3} (of the thread {:.3}), elapsed {:.3}",
+                PEERS[peer],
+                PEERS[against],
+                ratio(peer, against, 1),
+                ratio(peer, against, 2),
+                ratio(peer, against, 0),
+            );
+        }
         if depth == 32 {
-            line = format!("CPU per read at depth 32, nofault pinned / bare registered: {:.3} (to reach: at most 1.05)", ratio(0, 1, 1));
+            line = format!(
+                "CPU per read at depth 32: pinned / bare registered {:.3} (to reach: at most 1.02), foreign / bare plain {:.3} (at most 1.10)",
+                ratio(QUEUE_PINNED, REGISTERED, 1),
+                ratio(QUEUE_FOREIGN, PLAIN, 1),
+            );
         }
     }
     println!("{line}");

@@ -91,7 +91,7 @@ pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};
 pub use engine::{
     Done, Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, Queue, RawIo, Region, RegionBuf, Simple, left_behind,
 };
-pub use file::{Alignment, AlignmentSource, File, IoPath, OpenOptions, Policy, Reason};
+pub use file::{Alignment, AlignmentSource, File, IoPath, OpenOptions, Policy, Priority, Reason};
 pub use handle::{Handle, HandleBuilder};
 pub use memory::{Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable, resident_prefix};
 

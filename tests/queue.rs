@@ -183,3 +183,27 @@ fn a_file_of_another_engine_is_refused() {
     let (_dir, file) = numbered(&other, 1);
     Queue::new(&one).read_at(&file, Vec::with_capacity(BLOCK), 0, ());
 }
+
+#[test]
+fn the_time_of_those_who_wait_for_room_runs_too() {
+    let engine = engine(1);
+    let (_dir, file) = numbered(&engine, 4);
+    let in_no_time = file.with_timeout(Duration::from_nanos(1));
+    let mut queue = Queue::new(&engine);
+    queue.read_at(&file, Vec::with_capacity(BLOCK), 0, "in time");
+    queue.read_at(&in_no_time, Vec::with_capacity(BLOCK), 0, "late");
+    // A future waits for the only slot as well.
+    let beside = in_no_time.read_at(Vec::<u8>::with_capacity(BLOCK), 0);
+    engine.block_on(async {
+        assert_eq!(beside.await.0.expect_err("its time is over").kind(), io::ErrorKind::TimedOut);
+        while let Some(done) = queue.next().await {
+            match done.tag {
+                "in time" => assert_eq!(done.result.expect("a read"), BLOCK),
+                _ => assert_eq!(done.result.expect_err("its time is over").kind(), io::ErrorKind::TimedOut),
+            }
+        }
+    });
+    // A second is time enough.
+    let (count, _) = engine.block_on(file.with_timeout(Duration::from_secs(100)).read_at(Vec::with_capacity(BLOCK), 0));
+    assert_eq!(count.expect("a read"), BLOCK);
+}

@@ -212,3 +212,27 @@ fn warm_requests_end_while_cold_ones_wait_for_their_faults() {
         assert!(peek(cold.address(), COLD * PAGE) == expected[..COLD * PAGE], "the bytes read");
     });
 }
+
+#[test]
+fn a_request_whose_time_is_over_ends_although_others_are_stuck() {
+    with_uffd("a_request_whose_time_is_over_ends_although_others_are_stuck", |uffd, stage| {
+        let buffer = Mapping::anon(100 * PAGE);
+        uffd.watch_missing(&buffer);
+        // More than may be stuck at a time: the last ones wait for a place, and can be called back.
+        let in_time = stage.file.with_timeout(Duration::from_millis(20));
+        // SAFETY: the mapping outlives the requests, which all end here.
+        let read = |file: &File, page: usize| unsafe {
+            file.read_raw_at((buffer.address() + page * PAGE) as *mut u8, PAGE, (page * PAGE) as u64, Policy::Look)
+        };
+        let stuck: Vec<_> = (0..90).map(|page| read(&stage.file, page)).collect();
+        let late = stage.engine.block_on(read(&in_time, 90)).expect_err("a page that nobody provides");
+        assert_eq!(late.kind(), std::io::ErrorKind::TimedOut);
+        assert!(stage.engine.stats().slow_lane_waits > 0);
+        let (results, _) = drive(stage, uffd, &buffer, 1, join_all(stuck));
+        assert!(results.into_iter().all(|result| result.is_ok_and(|count| count == PAGE)));
+        // One that ends in time is not disturbed.
+        let (count, _) = stage.engine.block_on(in_time.read_at(vec![0; PAGE], 0));
+        assert_eq!(count.expect("a read"), PAGE);
+        uffd.unwatch(&buffer);
+    });
+}

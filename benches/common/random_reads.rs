@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use io_uring::{IoUring, opcode, squeue, types};
-use nofault::{Engine, Io, IoBufMut};
+use nofault::{Engine, Io, IoBufMut, Queue};
 
 use crate::common::{self, KIB, Memory, Random, TestFile};
 
@@ -48,7 +48,7 @@ impl Wake for WakeOne {
     }
 }
 
-/// Reads through an engine, from one task.
+/// Reads through an engine, from one task with a future for each read.
 pub(crate) struct Nofault<B: 'static> {
     // Fields are dropped in this order; the engine goes last.
     idle: Vec<B>,
@@ -129,6 +129,61 @@ impl<B: IoBufMut> Nofault<B> {
             }
         }
         Ok(ended)
+    }
+}
+
+/// Reads through an engine's queue.
+pub(crate) struct Queued<B: 'static> {
+    queue: Queue<B>,
+    idle: Vec<B>,
+    random: Random,
+    file: nofault::File,
+    file_bytes: usize,
+    engine: Engine,
+}
+
+impl<B: IoBufMut> Queued<B> {
+    /// As many reads are in flight as there are buffers.
+    pub(crate) fn new(engine: Engine, file: &TestFile, buffers: Vec<B>) -> io::Result<Queued<B>> {
+        Ok(Queued {
+            queue: Queue::new(&engine),
+            idle: buffers,
+            random: Random::new(),
+            file: nofault::File::open(&engine, file.path())?,
+            file_bytes: file.bytes,
+            engine,
+        })
+    }
+
+    fn read(&mut self, buffer: B) {
+        self.queue.read_at(&self.file, buffer, self.random.offset(self.file_bytes, BLOCK), ());
+    }
+
+    /// `count` reads; none is in flight before or after. Says how often io_uring_enter was called.
+    pub(crate) fn run(&mut self, count: u64) -> io::Result<u64> {
+        let engine = self.engine.clone();
+        let before = engine.stats().enters;
+        let first = self.idle.len().min(count as usize);
+        for _ in 0..first {
+            let Some(buffer) = self.idle.pop() else { break };
+            self.read(buffer);
+        }
+        let mut to_start = count - first as u64;
+        engine.block_on(async {
+            while let Some(done) = self.queue.next().await {
+                if done.result? != BLOCK {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+                }
+                if to_start > 0 {
+                    to_start -= 1;
+                    self.read(done.buffer);
+                } else {
+                    self.idle.push(done.buffer);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(engine.stats().enters - before)
     }
 }
 

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::op::{Completion, Op, Wait};
+use super::op::{Completion, FileRef, Memory, Op, Wait};
 use super::stats::Stats;
 use super::threads::Threads;
 use super::uring::Uring;
+use crate::transfer::Direction;
 
 /// Carries out operations and says how they ended. One thread owns it.
 pub(crate) enum Backend {
@@ -35,6 +36,35 @@ impl Backend {
         stats.operations += 1;
         // SAFETY: the caller's contract is the same.
         either!(self, backend => unsafe { backend.push(op, token) })
+    }
+
+    /// Queues a read or write on this thread, which is what most operations are. As `push`.
+    ///
+    /// # Safety
+    ///
+    /// As for `push`.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "an `Op` without its packing")]
+    pub(crate) unsafe fn push_rw(
+        &mut self,
+        direction: Direction,
+        file: FileRef,
+        memory: Memory,
+        offset: u64,
+        priority: u16,
+        token: u64,
+        stats: &mut Stats,
+    ) {
+        let write = direction == Direction::Write;
+        match self {
+            Backend::Uring(uring) => {
+                stats.operations += 1;
+                // SAFETY: the caller's contract is the same.
+                unsafe { uring.push_rw(write, file, memory, offset, priority, token) }
+            }
+            // SAFETY: as above.
+            Backend::Threads(_) => unsafe { self.push(Op::Rw { write, file, memory, offset, offload: false, priority }, token, stats) },
+        }
     }
 
     /// Asks to end an operation early. The operation itself still completes, with ECANCELED or with whatever came first.
@@ -107,6 +137,14 @@ impl Backend {
         match self {
             Backend::Uring(uring) => uring.can_set_len(),
             Backend::Threads(_) => true,
+        }
+    }
+
+    /// Whether completions are polled for on files that allow it.
+    pub(crate) fn polls(&self) -> bool {
+        match self {
+            Backend::Uring(uring) => uring.polls(),
+            Backend::Threads(_) => false,
         }
     }
 

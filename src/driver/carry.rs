@@ -6,7 +6,7 @@ use super::Driver;
 use super::bounce;
 use super::op::{FileRef, Memory, Op};
 use super::slot::{Answer, Ended, Lane, Owner, Work, token};
-use crate::memory::residency::{Residency, Stop};
+use crate::memory::residency::{Look, Range, Residency, Stop};
 use crate::memory::{Access, Pinned};
 use crate::sys::{self, Errno};
 use crate::transfer::{Action, Direction, Event, Segment};
@@ -22,19 +22,66 @@ impl Driver {
         }
     }
 
+    /// Looks at the memory of the requests that were made since the last turn, and submits those whose memory is there. One look serves
+    /// all that lie close together.
+    #[inline]
+    pub(super) fn look_at_unseen(&mut self) {
+        if !self.unseen.is_empty() {
+            self.look_at_all();
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        let mut unseen = std::mem::take(&mut self.unseen);
+        let mut ranges = std::mem::take(&mut self.ranges);
+        for key in unseen.drain(..) {
+            let slot = &self.slots[key.index as usize];
+            if let Work::Unseen(plain) = &slot.work
+                && slot.turn == key.turn
+                && !slot.done
+            {
+                let access = access(plain.direction);
+                // Without the means to look, all of it counts as memory that a direct request must not be given.
+                let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: plain.segment.len } };
+                ranges.push(Range { addr: plain.segment.addr, len: plain.segment.len, access, name: key.index, look });
+            }
+        }
+        if let Some(residency) = &mut self.residency {
+            residency.look_at_ranges(&mut ranges);
+        }
+        for range in ranges.drain(..) {
+            let Look { bytes, stop } = range.look;
+            self.count_look(bytes, stop);
+            let slot = &mut self.slots[range.name as usize];
+            let (Work::Unseen(plain), Some(file)) = (&slot.work, &slot.file) else { continue };
+            let plain = *plain;
+            if stop == Stop::End {
+                slot.work = Work::Plain(plain);
+                slot.main = true;
+                let memory = one(None, range.addr, range.len);
+                let token = token(range.name, Lane::Main);
+                // SAFETY: as in `start`.
+                unsafe {
+                    self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, slot.priority, token, &mut self.stats)
+                };
+                continue;
+            }
+            let mut transfer = plain.transfer(file.geometry(plain.direction));
+            // It asks for the look that was just made.
+            let looked = transfer.step(Event::Start) == Action::Look { len: range.len };
+            debug_assert!(looked);
+            if !looked {
+                transfer = plain.transfer(file.geometry(plain.direction));
+            }
+            slot.work = Work::Transfer(transfer);
+            self.drive(range.name, if looked { Event::Looked { bytes, stop } } else { Event::Start });
+        }
+        (self.unseen, self.ranges) = (unseen, ranges);
+    }
+
     /// The main operation of a slot has its result.
     pub(super) fn answered(&mut self, index: u32, result: i32) {
-        let slot = &mut self.slots[index as usize];
-        if let Work::Plain(plain) = &slot.work {
-            if result as usize == plain.segment.len && result > 0 {
-                match plain.direction {
-                    Direction::Read => self.stats.bytes_read += result as u64,
-                    Direction::Write => self.stats.bytes_written += result as u64,
-                }
-                return self.end(index, Ok(result as usize));
-            }
-            self.unfold(index);
-        }
+        self.unfold(index);
         let slot = &mut self.slots[index as usize];
         let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
         let event = match slot.answer {
@@ -62,7 +109,7 @@ impl Driver {
                 self.drive(index, event);
             }
             Work::Simple => self.end(index, result),
-            Work::Free | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
+            Work::Free | Work::Unseen(_) | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
         }
     }
 
@@ -110,12 +157,6 @@ impl Driver {
         Event::Looked { bytes, stop }
     }
 
-    pub(super) fn look_at(&mut self, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
-        let (bytes, stop) = look_at(&mut self.residency, direction, pieces);
-        self.count_look(bytes, stop);
-        (bytes, stop)
-    }
-
     pub(super) fn count_look(&mut self, bytes: usize, stop: Stop) {
         self.stats.looked += 1;
         match stop {
@@ -129,12 +170,13 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let write = transfer.direction() == Direction::Write;
+        let priority = slot.priority;
         // What most requests need, and nothing else.
         match action {
             Action::Submit { offset, len, offload } if slot.bounce.is_none() => {
                 let file = file.direct();
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file, memory, offset, offload, priority }, Answer::Completed, offload);
                 return self.start_ahead(index);
             }
             Action::Finish(result) if slot.bounce.is_none() => return self.finish(index, result),
@@ -155,15 +197,16 @@ impl Driver {
     }
 
     pub(super) fn carry_out_main(&mut self, index: u32, action: Action, write: bool, main: FileRef, buffered: FileRef, freed: bool) {
+        let priority = self.slots[index as usize].priority;
         match action {
             Action::Submit { offset, len, offload } => {
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: main, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file: main, memory, offset, offload, priority }, Answer::Completed, offload);
             }
             Action::Buffered { offset, len, offload } => {
                 self.stats.buffered += u64::from(len > 0);
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload }, Answer::Completed, offload);
+                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload, priority }, Answer::Completed, offload);
             }
             Action::FaultIn { len } => {
                 self.stats.fault_in_rounds += 1;
@@ -208,12 +251,17 @@ impl Driver {
         let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
         let (memfd, start) = (bounce.file(), bounce.offset(place));
         let write = transfer.direction() == Direction::Write;
-        let (file, pinned) = (file.direct(), slot.pinned.is_some());
+        let (file, pinned, priority) = (file.direct(), slot.pinned.is_some(), slot.priority);
         match action {
             Action::CopyIn { len } => {
                 self.stats.bounced += 1;
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write: true, file: memfd, memory, offset: start, offload: true }, Answer::Copied, true);
+                self.start(
+                    index,
+                    Op::Rw { write: true, file: memfd, memory, offset: start, offload: true, priority: 0 },
+                    Answer::Copied,
+                    true,
+                );
             }
             Action::CopyOut { skip, len } if pinned => {
                 // Pinned memory can neither fault nor be bad: the copy is made at once.
@@ -230,12 +278,12 @@ impl Driver {
             Action::CopyOut { skip, len } => {
                 let memory = self.memory(index, 0, len);
                 let offset = start + skip as u64;
-                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true }, Answer::Copied, true);
+                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true, priority: 0 }, Answer::Copied, true);
             }
             Action::BounceRead { offset, len } | Action::BounceWrite { offset, len } => {
                 self.stats.bounced += u64::from(!write);
                 let memory = Memory::One { addr, len, fixed: None };
-                self.start(index, Op::Rw { write, file, memory, offset, offload: false }, Answer::Completed, false);
+                self.start(index, Op::Rw { write, file, memory, offset, offload: false, priority }, Answer::Completed, false);
             }
             _ => debug_assert!(false, "{action:?} needs no bounce buffer"),
         }
@@ -362,17 +410,23 @@ impl Driver {
     }
 
     /// The request is over.
+    #[inline]
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
         self.stats.ended += 1;
         let slot = &mut self.slots[index as usize];
+        let result = if slot.expired && result == Err(libc::ECANCELED) { Err(libc::ETIMEDOUT) } else { result };
         let started_ns = slot.started_ns;
         match &mut slot.owner {
             Owner::List { list, name } => {
                 if let Some(Some(list)) = self.lists.get_mut(*list as usize) {
                     list.ended.push(Ended { name: *name, result });
-                    self.woken.extend(list.waker.take());
+                    if list.waker.is_some() {
+                        self.woken.extend(list.waker.take());
+                    }
                 }
-                self.release(index);
+                slot.owner = Owner::Asker(None);
+                slot.result = None;
+                self.vacate(index);
             }
             Owner::Asker(waker) => {
                 slot.result = Some(result);
@@ -393,12 +447,16 @@ impl Driver {
     }
 }
 
-/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
-pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
-    let access = match direction {
+fn access(direction: Direction) -> Access {
+    match direction {
         Direction::Read => Access::Fill,
         Direction::Write => Access::Send,
-    };
+    }
+}
+
+/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
+pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+    let access = access(direction);
     let mut bytes = 0;
     for piece in pieces {
         let Some(residency) = residency else { return (0, Stop::NotDirect { bytes: piece.len }) };

@@ -14,6 +14,7 @@
 mod backend;
 mod bounce;
 mod carry;
+mod deadlines;
 mod hist;
 pub(crate) mod op;
 mod pinning;
@@ -37,22 +38,24 @@ use std::time::{Duration, Instant};
 use backend::Backend;
 use bounce::Bounce;
 use carry::one;
+use deadlines::{Deadlines, Whose};
 pub use hist::Histogram;
 use op::{Completion, Op, Wait};
 pub(crate) use pinning::{Pinning, Unpinned};
 use refusal::{admit, explain, explain_pin};
 use slot::{Answer, Lane, List, Owner, Slot, Work, token, untoken};
-pub(crate) use slot::{Ended, Key, Kind, Plain, Request, Tell};
+pub(crate) use slot::{Ended, Key, Kind, Options, Plain, Request, Tell};
 pub use stats::Stats;
 use threads::Threads;
 pub(crate) use threads::block_signals;
 pub use uring::Timing;
 use uring::Uring;
+pub(crate) use uring::Wishes;
 pub(crate) use wake::notify;
 
 use crate::file::{FileShared, Retired};
 use crate::memory::Pinned;
-use crate::memory::residency::{Residency, Stop};
+use crate::memory::residency::{Range, Residency};
 use crate::sys::{self, Errno};
 use crate::transfer::{Direction, Event, Geometry, Transfer, Trust};
 
@@ -97,6 +100,7 @@ pub(crate) struct Config {
     pub(crate) depth: u32,
     pub(crate) backend: BackendChoice,
     pub(crate) timing: Timing,
+    pub(crate) wishes: Wishes,
 }
 
 /// Operations that may be stuck.
@@ -129,7 +133,12 @@ pub(crate) struct Driver {
     retired: Retired,
     unpinned: Unpinned,
     completions: Vec<Completion>,
+    /// Requests with memory that has to be looked at before they are submitted; some may be over already.
+    unseen: Vec<Key>,
+    /// For the looks of one turn.
+    ranges: Vec<Range>,
     waiting: VecDeque<(u64, Waker)>,
+    deadlines: Deadlines,
     next_ticket: u64,
     epoch: Instant,
     now_ns: u64,
@@ -150,7 +159,7 @@ impl Driver {
         let depth = config.depth.clamp(1, 1 << 15);
         let mut stats = Stats::default();
         // Each request has at most a main operation and a fault-in ahead with the kernel.
-        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing) {
+        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing, config.wishes, stats) {
             Ok(uring) => Ok(Backend::Uring(Box::new(uring))),
             Err(error) => {
                 let why = explain(&error);
@@ -196,7 +205,10 @@ impl Driver {
             retired: Retired::default(),
             unpinned: Unpinned::default(),
             completions: Vec::new(),
+            unseen: Vec::new(),
+            ranges: Vec::new(),
             waiting: VecDeque::new(),
+            deadlines: Deadlines::default(),
             next_ticket: 0,
             epoch: Instant::now(),
             now_ns: 0,
@@ -253,6 +265,7 @@ impl Driver {
         let direct = file.direct_fd().and_then(|fd| self.backend.register_file(fd));
         let buffered = self.backend.register_file(file.buffered_fd());
         file.set_fixed(buffered, direct);
+        file.set_polled(self.backend.polls());
     }
 
     /// Pins a range, so that requests inside it need no look.
@@ -283,7 +296,15 @@ impl Driver {
     }
 
     /// Gives back what was let go while the driver could not be asked.
+    #[inline]
     pub(crate) fn tidy(&mut self) {
+        if !self.retired.borrow().is_empty() || !self.unpinned.is_empty() {
+            self.give_back();
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
         loop {
             // Closing a place may drop nothing of ours, so the borrow is over before anything else happens.
             let Some(index) = self.retired.borrow_mut().pop() else { break };
@@ -314,28 +335,35 @@ impl Driver {
         }
         let pinned = plain.pinned.filter(|pinned| pinned.engine == self.id);
         let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
-        if trust != Trust::Full {
-            // What is not all there is looked at once more by its transfer, after what else has to be checked.
-            if trust == Trust::Offload || self.free.is_empty() || self.look_at(direction, std::iter::once(segment)).1 != Stop::End {
-                return None;
-            }
+        if trust == Trust::Offload {
+            return None;
         }
         let index = self.free.pop()?;
         let started_ns = self.started();
         let slot = &mut self.slots[index as usize];
         let key = Key { index, turn: slot.turn };
         slot.started_ns = started_ns;
-        slot.work = Work::Plain(Plain { trust, pinned, ..plain });
         slot.file = Some(file.clone());
         slot.answer = Answer::Completed;
-        slot.main = true;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
+        slot.priority = plain.options.priority;
+        let plain = Plain { trust, pinned, ..plain };
+        if let Some(due) = plain.options.due() {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
+        let slot = &mut self.slots[index as usize];
+        if trust == Trust::Look {
+            slot.work = Work::Unseen(plain);
+            self.unseen.push(key);
+            return Some(key);
+        }
+        slot.work = Work::Plain(plain);
+        slot.main = true;
         let memory = one(pinned, segment.addr, segment.len);
-        let op = Op::Rw { write: direction == Direction::Write, file: file.direct(), memory, offset, offload: false };
         // SAFETY: as in `start`.
-        unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
+        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, slot.priority, token(index, Lane::Main), &mut self.stats) };
         Some(key)
     }
 
@@ -361,9 +389,14 @@ impl Driver {
         debug_assert!(matches!(slot.work, Work::Free) && !slot.done && matches!(slot.owner, Owner::Asker(None)) && slot.bounce.is_none());
         let key = Key { index, turn: slot.turn };
         slot.started_ns = started_ns;
+        slot.priority = request.priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
+        if let Some(due) = request.due {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
+        let slot = &mut self.slots[index as usize];
         match request.kind {
             Kind::Transfer { direction, segments, offset, trust, pinned } => {
                 let total = match admit(&request.file, direction, &segments, offset) {
@@ -503,6 +536,9 @@ impl Driver {
 
     /// Ends a request early, as far as that can be done.
     fn cancel(&mut self, index: u32) {
+        if let Work::Unseen(_) = self.slots[index as usize].work {
+            return self.end(index, Err(libc::ECANCELED));
+        }
         self.unfold(index);
         let slot = &mut self.slots[index as usize];
         if let Work::Transfer(transfer) = &mut slot.work {
@@ -543,20 +579,27 @@ impl Driver {
 
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.parked.is_none() && slot.deferred.is_none() && slot.bounce.is_none());
-        slot.work = Work::Free;
-        slot.file = None;
-        slot.pinned = None;
         slot.result = None;
         slot.done = false;
-        slot.turn = slot.turn.wrapping_add(1);
-        let old = std::mem::replace(&mut slot.owner, Owner::Asker(None));
-        self.free.push(index);
-        match old {
+        match std::mem::replace(&mut slot.owner, Owner::Asker(None)) {
             Owner::Asker(waker) => self.bury(waker),
             Owner::Nobody { keeps } => self.graves.push(keeps),
             Owner::List { .. } => {}
         }
+        self.vacate(index);
+    }
+
+    /// Frees the slot of a request whose owner has its result.
+    #[inline]
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(!slot.main && slot.parked.is_none() && slot.deferred.is_none() && slot.bounce.is_none());
+        slot.work = Work::Free;
+        slot.file = None;
+        slot.pinned = None;
+        slot.expired = false;
+        slot.turn = slot.turn.wrapping_add(1);
+        self.free.push(index);
     }
 
     /// A place in the queue of those who found no free slot. `ticket` is what an earlier call returned.
@@ -576,6 +619,11 @@ impl Driver {
         self.next_ticket += 1;
         self.waiting.push_back((self.next_ticket, waker.clone()));
         self.next_ticket
+    }
+
+    /// Also wakes whoever waits in that queue when `due` has come. To be called once for each ticket and time.
+    pub(crate) fn remind(&mut self, ticket: u64, due: Instant) {
+        self.deadlines.add(due, Whose::Ticket(ticket), &self.slots, &self.waiting);
     }
 
     /// Gives up a place in that queue; if it was called up already, the next in line is.
@@ -609,17 +657,9 @@ impl Driver {
         let mut wait = wait;
         // Each round but the last carries at least one operation on, and the measure of its transfer falls.
         loop {
-            let entered = self.backend.enter(wait, &mut self.stats);
-            let mut completions = std::mem::take(&mut self.completions);
-            self.backend.reap(&mut completions);
-            self.now_stale = true;
-            let idle = completions.is_empty();
-            for completion in completions.drain(..) {
-                self.completed(completion);
-            }
-            self.completions = completions;
-            entered?;
-            if self.stats.ended != before || idle || wait == Wait::No {
+            let idle = !self.round(wait)?;
+            // What is woken without an end is a time that is over.
+            if idle || wait == Wait::No || self.stats.ended != before || !self.woken.is_empty() {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -627,36 +667,125 @@ impl Driver {
                 wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
             }
         }
+        self.look_at_unseen();
         if self.backend.has_queued() {
             self.backend.enter(Wait::No, &mut self.stats)?;
         }
-        if !self.waiting.is_empty() {
-            self.call_up(self.free.len());
-        }
+        self.call_up_waiting();
         self.now_stale = true;
         Ok((self.stats.ended - before) as usize)
     }
 
-    /// One round of `turn`: comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do
-    /// next is queued, and started by the next round.
-    pub(crate) fn round(&mut self, wait: Wait) -> io::Result<()> {
+    /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do next is
+    /// queued, and started by the next one.
+    pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.tidy();
-        let entered = self.backend.enter(wait, &mut self.stats);
+        let result = self.round(wait);
+        self.call_up_waiting();
+        result.map(drop)
+    }
+
+    /// Starts what is queued, waits as told, and carries on what has an answer. Whether there was anything to carry on.
+    fn round(&mut self, wait: Wait) -> io::Result<bool> {
+        let before = self.stats.ended;
+        self.look_at_unseen();
+        // A look may have ended a request, for which nobody has to wait then.
+        let waited = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
+        let entered = self.backend.enter(waited, &mut self.stats);
         let mut completions = std::mem::take(&mut self.completions);
         self.backend.reap(&mut completions);
         self.now_stale = true;
+        let answers = !completions.is_empty();
         for completion in completions.drain(..) {
             self.completed(completion);
         }
         self.completions = completions;
+        let expired = !self.deadlines.is_empty() && self.expire();
+        entered?;
+        Ok(answers || expired)
+    }
+
+    /// Gives the slots that are free to those who wait for one.
+    fn call_up_waiting(&mut self) {
         if !self.waiting.is_empty() {
             self.call_up(self.free.len());
         }
-        entered
     }
 
+    /// Cancels the requests whose time is over, and wakes those who waited for room until it was; says whether there were any.
+    fn expire(&mut self) -> bool {
+        let mut some = false;
+        let now = Instant::now();
+        while let Some(whose) = self.deadlines.next_due(now) {
+            some = true;
+            match whose {
+                Whose::Request(key) => {
+                    let slot = &mut self.slots[key.index as usize];
+                    if slot.turn == key.turn && !slot.done {
+                        slot.expired = true;
+                        self.cancel(key.index);
+                    }
+                }
+                // Whoever waits sees for himself that his time is over.
+                Whose::Ticket(ticket) => {
+                    if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+                        self.woken.push(self.waiting[at].1.clone());
+                    }
+                }
+            }
+        }
+        some
+    }
+
+    /// When the first request's time is over.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    #[inline]
     fn completed(&mut self, completion: Completion) {
-        let (index, lane) = untoken(completion.token);
+        let Completion { token, result } = completion;
+        let (index, lane) = untoken(token);
+        let slot = &mut self.slots[index as usize];
+        // What most requests end with.
+        if lane == Lane::Main
+            && let Work::Plain(plain) = &slot.work
+            && result as usize == plain.segment.len
+            && result > 0
+        {
+            slot.main = false;
+            match plain.direction {
+                Direction::Read => self.stats.bytes_read += result as u64,
+                Direction::Write => self.stats.bytes_written += result as u64,
+            }
+            return self.end(index, Ok(result as usize));
+        }
+        if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
+            return;
+        }
+        self.completed_otherwise(index, lane, result);
+    }
+
+    /// A device without polled queues refuses what is sent to be polled: the request, and all others of the file, go the ordinary way.
+    #[cold]
+    fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
+        let slot = &self.slots[index as usize];
+        let (Lane::Main, Work::Plain(plain), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
+        if !self.backend.polls() || slot.expired {
+            return false;
+        }
+        if file.direct().polled {
+            file.set_polled(false);
+            self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
+        }
+        let memory = one(plain.pinned, plain.segment.addr, plain.segment.len);
+        let (token, stats) = (token(index, Lane::Main), &mut self.stats);
+        // SAFETY: as in `start`.
+        unsafe { self.backend.push_rw(plain.direction, file.direct(), memory, plain.offset, slot.priority, token, stats) };
+        true
+    }
+
+    fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
         match lane {
             Lane::Main => {
                 let slot = &mut self.slots[index as usize];
@@ -664,11 +793,11 @@ impl Driver {
                 if std::mem::take(&mut slot.slow) {
                     self.leave_slow_lane();
                 }
-                self.answered(index, completion.result);
+                self.answered(index, result);
             }
             Lane::Ahead => {
                 self.leave_slow_lane();
-                self.ahead_ended(index, completion.result);
+                self.ahead_ended(index, result);
             }
         }
     }

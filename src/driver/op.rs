@@ -9,6 +9,8 @@ use std::os::fd::RawFd;
 pub(crate) struct FileRef {
     pub(crate) raw: RawFd,
     pub(crate) fixed: Option<u32>,
+    /// Completions may be polled for, as far as is known.
+    pub(crate) polled: bool,
 }
 
 /// The memory side of a read or write. Whoever makes the op keeps it valid until the op's completion was reaped.
@@ -30,6 +32,8 @@ pub(crate) enum Op {
         offset: u64,
         /// Not on the submitting thread: the memory may fault, or the request came back with EAGAIN.
         offload: bool,
+        /// As in ioprio_set(2); 0: the thread's own.
+        priority: u16,
     },
     /// Fault in whole pages, contents untouched.
     Populate {

@@ -28,9 +28,14 @@ impl Unpinned {
         self.0.some.store(true, Ordering::Release);
     }
 
+    /// Asked on every turn: one load.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        !self.0.some.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&self) -> Vec<(Pinning, Box<dyn Send + Sync>)> {
-        // Asked on every turn: a load, and a write only where there is something.
-        if !self.0.some.load(Ordering::Relaxed) || !self.0.some.swap(false, Ordering::AcqRel) {
+        if self.is_empty() || !self.0.some.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *self.0.list.lock().unwrap_or_else(PoisonError::into_inner))

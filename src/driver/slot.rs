@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use super::bounce::Place;
 use super::op::Op;
@@ -12,7 +13,7 @@ use crate::sys::Errno;
 use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust};
 
 /// Names a request in flight. Good until its result was taken or it was abandoned; for one of a list, until it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(super) index: u32,
     /// Counts who had the slot before.
@@ -53,6 +54,40 @@ pub(crate) struct Ended {
 pub(crate) struct Request {
     pub(crate) file: Rc<FileShared>,
     pub(crate) kind: Kind,
+    pub(crate) priority: u16,
+    /// When it is cancelled.
+    pub(crate) due: Option<Instant>,
+}
+
+impl Request {
+    pub(crate) fn new(file: Rc<FileShared>, kind: Kind, options: Options) -> Request {
+        Request { file, kind, priority: options.priority, due: options.due() }
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+}
+
+/// What a caller may ask for beside the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// As in ioprio_set(2); 0: the thread's own.
+    pub(crate) priority: u16,
+    /// After how many nanoseconds the request is cancelled; 0: never.
+    pub(crate) timeout_ns: u64,
+}
+
+impl Options {
+    /// When a request that is made now is cancelled.
+    #[inline]
+    pub(crate) fn due(self) -> Option<Instant> {
+        match self.timeout_ns {
+            0 => None,
+            timeout => Instant::now().checked_add(Duration::from_nanos(timeout)),
+        }
+    }
 }
 
 /// What a request asks for.
@@ -97,19 +132,27 @@ pub(crate) struct Plain {
     pub(crate) segment: Segment,
     pub(crate) offset: u64,
     pub(crate) pinned: Option<Pinned>,
+    pub(crate) options: Options,
 }
 
 impl Plain {
     /// The request, to be taken the long way.
     pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
-        let Plain { direction, trust, segment, offset, pinned } = self;
-        Request { file: file.clone(), kind: Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned } }
+        let Plain { direction, trust, segment, offset, pinned, options } = self;
+        let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
+        Request::new(file.clone(), kind, options)
+    }
+
+    /// The transfer, before it has begun.
+    pub(super) fn transfer(self, geometry: Rc<Geometry>) -> Transfer {
+        let Plain { direction, trust, segment, offset, .. } = self;
+        Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len)
     }
 
     /// The transfer, just after its submission.
     pub(super) fn submitted(self, geometry: Rc<Geometry>) -> Transfer {
-        let Plain { direction, trust, segment, offset, .. } = self;
-        let mut transfer = Transfer::new(direction, trust, geometry, Segments::One(segment), offset, segment.len);
+        let Plain { segment, offset, .. } = self;
+        let mut transfer = self.transfer(geometry);
         let mut action = transfer.step(Event::Start);
         if let Action::Look { len } = action {
             action = transfer.step(Event::Looked { bytes: len, stop: Stop::End });
@@ -125,6 +168,8 @@ impl Plain {
 /// What is done for the request.
 pub(super) enum Work {
     Free,
+    /// A transfer whose memory was not looked at yet.
+    Unseen(Plain),
     /// A transfer that one submission is expected to carry out.
     Plain(Plain),
     Transfer(Transfer),
@@ -144,6 +189,9 @@ pub(super) struct Slot {
     pub(super) slow: bool,
     /// The request is over and its result can be taken.
     pub(super) done: bool,
+    /// It was cancelled because its time was over.
+    pub(super) expired: bool,
+    pub(super) priority: u16,
     /// When it was started, or 0 if nobody wants to know.
     pub(super) started_ns: u64,
     /// Known, but not yet given out: the fault-in ahead has to end first.
@@ -172,6 +220,8 @@ impl Slot {
             main: false,
             slow: false,
             done: false,
+            expired: false,
+            priority: 0,
             started_ns: 0,
             result: None,
             work: Work::Free,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
+use crate::file::priority;
 use crate::sys;
 
 /// Workers at most. They are started when work finds none idle.
@@ -160,6 +161,7 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
 
 fn work(shared: &Shared) {
     block_signals();
+    let mut priority = 0;
     loop {
         let mut queue = lock(&shared.queue);
         let job = loop {
@@ -175,6 +177,12 @@ fn work(shared: &Shared) {
             queue.idle -= 1;
         };
         drop(queue);
+        if let Op::Rw { priority: wanted, .. } = job.op
+            && wanted != priority
+            && priority::set_own(wanted).is_ok()
+        {
+            priority = wanted;
+        }
         let completion = Completion { token: job.token, result: carry_out(job.op) };
         let mut done = lock(&shared.done);
         let first = done.is_empty();

@@ -35,7 +35,7 @@ pub use region::{Region, RegionBuf};
 pub(crate) use set::RequestSet;
 
 use crate::driver::op::Wait;
-use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, notify};
+use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, Wishes, notify};
 use crate::memory::IoBufMut;
 
 /// Sets up an [`Engine`].
@@ -61,6 +61,28 @@ impl EngineBuilder {
     /// How often the clock is read for the histograms of [`Stats`]; sampled unless told.
     pub fn timing(mut self, timing: Timing) -> Self {
         self.config.timing = timing;
+        self
+    }
+
+    /// Asks that completions of direct reads and writes be polled for (IORING_SETUP_IOPOLL), on files whose device has polled queues. The
+    /// thread then spins in the kernel as long as such requests are in flight, which is worth it on fast NVMe devices only. A file whose
+    /// device refuses goes the ordinary way from its first request on, which [`Stats::fallbacks`] tells.
+    pub fn io_poll(mut self, poll: bool) -> Self {
+        self.config.wishes.io_poll = poll;
+        self
+    }
+
+    /// Asks for a kernel thread that takes the submissions (IORING_SETUP_SQPOLL), and that sleeps after `idle` without any. It takes a
+    /// processor of its own while it is awake. Without it where the kernel refuses, which [`Stats::fallbacks`] tells.
+    pub fn sq_poll(mut self, idle: Duration) -> Self {
+        self.config.wishes.sq_poll = Some(idle);
+        self
+    }
+
+    /// Asks that waiting for completions does not count as waiting for I/O (IORING_ENTER_NO_IOWAIT, Linux 6.15): neither the load of the
+    /// machine nor the choice of its clock frequency is to see it.
+    pub fn no_iowait(mut self, no_iowait: bool) -> Self {
+        self.config.wishes.no_iowait = no_iowait;
         self
     }
 
@@ -234,7 +256,7 @@ impl Engine {
     /// Settings, to be changed before the engine is built.
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
-            config: Config { depth: 256, backend: BackendChoice::Auto, timing: Timing::Sampled },
+            config: Config { depth: 256, backend: BackendChoice::Auto, timing: Timing::Sampled, wishes: Wishes::default() },
             drain: Duration::from_secs(1),
         }
     }

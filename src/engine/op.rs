@@ -25,6 +25,8 @@ enum State {
         ticket: Option<u64>,
     },
     InFlight(Key),
+    /// Its time was over before there was room.
+    TooLate,
     Over,
 }
 
@@ -68,7 +70,15 @@ impl Submission {
         if let State::Waiting { .. } = self.state {
             self.admit(context);
         }
-        let State::InFlight(key) = self.state else { return Poll::Pending };
+        let State::InFlight(key) = self.state else {
+            return match self.state {
+                State::TooLate => {
+                    self.state = State::Over;
+                    Poll::Ready(Err(libc::ETIMEDOUT))
+                }
+                _ => Poll::Pending,
+            };
+        };
         match self.inner.with(|driver| driver.take(key, context.waker())) {
             Some(result) => {
                 self.state = State::Over;
@@ -82,10 +92,24 @@ impl Submission {
     fn admit(&mut self, context: &mut Context<'_>) {
         let state = &mut self.state;
         self.inner.with(|driver| {
-            if let State::Waiting { ticket, .. } = state
+            if let State::Waiting { request, ticket } = state
                 && !driver.has_room()
+                && !request.is_late()
             {
-                *ticket = Some(driver.wait_for_slot(*ticket, context.waker()));
+                let place = driver.wait_for_slot(*ticket, context.waker());
+                if let Some(due) = request.due
+                    && *ticket != Some(place)
+                {
+                    driver.remind(place, due);
+                }
+                *ticket = Some(place);
+            } else if let State::Waiting { request, ticket } = state
+                && request.is_late()
+            {
+                if let Some(ticket) = ticket {
+                    driver.leave_queue(*ticket);
+                }
+                *state = State::TooLate;
             } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over) {
                 // SAFETY: the contract of `new` covers the whole life of this submission.
                 *state = State::InFlight(unsafe { driver.push(*request, Tell::Asker) });
@@ -110,7 +134,7 @@ impl Submission {
                 self.inner.with(|driver| driver.abandon(key, buffer));
             }
             State::Waiting { ticket: Some(ticket), .. } => self.inner.with(|driver| driver.leave_queue(ticket)),
-            State::Waiting { ticket: None, .. } | State::Over => {}
+            State::Waiting { ticket: None, .. } | State::TooLate | State::Over => {}
         }
     }
 }

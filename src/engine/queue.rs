@@ -80,7 +80,7 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     {
         let segment = Segment { addr: buffer.stable_mut_ptr().expose_provenance(), len: buffer.bytes_total() };
         let pinned = buffer.pinned();
-        let plain = Plain { direction: Direction::Read, trust: Trust::Look, segment, offset, pinned };
+        let plain = Plain { direction: Direction::Read, trust: Trust::Look, segment, offset, pinned, options: file.options() };
         self.start(file, plain, Entry { tag, buffer, filled: B::set_init });
     }
 
@@ -92,7 +92,7 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     pub fn write_at(&mut self, file: &File, buffer: B, offset: u64, tag: T) {
         let segment = Segment { addr: buffer.stable_ptr().expose_provenance(), len: buffer.bytes_init() };
         let pinned = buffer.pinned();
-        let plain = Plain { direction: Direction::Write, trust: Trust::Look, segment, offset, pinned };
+        let plain = Plain { direction: Direction::Write, trust: Trust::Look, segment, offset, pinned, options: file.options() };
         self.start(file, plain, Entry { tag, buffer, filled: |_, _| {} });
     }
 

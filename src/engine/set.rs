@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::Inner;
 use crate::driver::{Ended, Key, Plain, Request, Tell};
@@ -32,6 +33,8 @@ pub(crate) struct RequestSet<T: 'static> {
     /// Those who found no room, in order.
     waiting: VecDeque<u32>,
     ticket: Option<u64>,
+    /// The last that was asked for.
+    reminder: Option<(u64, Instant)>,
 }
 
 impl<T: 'static> RequestSet<T> {
@@ -45,6 +48,7 @@ impl<T: 'static> RequestSet<T> {
             ended: Vec::new(),
             waiting: VecDeque::new(),
             ticket: None,
+            reminder: None,
         }
     }
 
@@ -156,6 +160,25 @@ impl<T: 'static> RequestSet<T> {
         }
     }
 
+    fn due(&self, name: u32) -> Option<Instant> {
+        match &self.entries[name as usize] {
+            Entry::Waiting(request, _) => request.due,
+            _ => None,
+        }
+    }
+
+    /// Ends those whose time was over before there was room.
+    fn end_those_too_late(&mut self) {
+        let (entries, ended) = (&self.entries, &mut self.ended);
+        self.waiting.retain(|name| {
+            let late = matches!(&entries[*name as usize], Entry::Waiting(request, _) if request.is_late());
+            if late {
+                ended.push(Ended { name: *name, result: Err(libc::ETIMEDOUT) });
+            }
+            !late
+        });
+    }
+
     fn fetch(&mut self, waker: Option<&Waker>) {
         if !self.waiting.is_empty() {
             self.start_waiting();
@@ -163,12 +186,24 @@ impl<T: 'static> RequestSet<T> {
         let (ended, list) = (&mut self.ended, self.list);
         self.inner.with(|driver| driver.take_ended(list, ended, waker));
         ended.reverse();
+        self.end_those_too_late();
         let still_waiting = !self.waiting.is_empty();
         let ticket = self.ticket.take();
         if let Some(waker) = waker
             && still_waiting
         {
-            self.ticket = Some(self.inner.with(|driver| driver.wait_for_slot(ticket, waker)));
+            let due = self.waiting.iter().filter_map(|name| self.due(*name)).min();
+            let place = self.inner.with(|driver| {
+                let place = driver.wait_for_slot(ticket, waker);
+                if let Some(due) = due
+                    && self.reminder != Some((place, due))
+                {
+                    driver.remind(place, due);
+                }
+                place
+            });
+            self.ticket = Some(place);
+            self.reminder = due.map(|due| (place, due));
         } else if let Some(ticket) = ticket {
             self.inner.with(|driver| driver.leave_queue(ticket));
         }

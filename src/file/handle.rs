@@ -6,9 +6,10 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions, Opened};
-use crate::driver::{Kind, Plain, Request};
+use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions, Opened, Priority};
+use crate::driver::{Kind, Options, Plain, Request};
 use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
 use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned, Slice};
 use crate::transfer::{Direction, Segment, Segments, Trust};
@@ -43,6 +44,7 @@ pub enum Policy {
 pub struct File {
     engine: Engine,
     shared: Rc<FileShared>,
+    options: Options,
 }
 
 impl File {
@@ -69,7 +71,7 @@ impl File {
         let (base, retired) = engine.inner.with(|driver| (driver.geometry(), driver.retired()));
         let shared = Rc::new(FileShared::new(Arc::new(Opened::new(file, direct)?), base, retired));
         engine.inner.with(|driver| driver.adopt(&shared));
-        Ok(File { engine: engine.clone(), shared })
+        Ok(File { engine: engine.clone(), shared, options: Options::default() })
     }
 
     /// The way this file's bytes go.
@@ -95,17 +97,51 @@ impl File {
         &self.engine
     }
 
+    pub(crate) fn options(&self) -> Options {
+        self.options
+    }
+
+    /// A second handle to the same file, whose requests have this priority. They and those of the first handle may be in flight together.
+    ///
+    /// What the priority does is up to the device's I/O scheduler (`none` takes no notice).
+    ///
+    /// # Errors
+    ///
+    /// EPERM: [`Priority::real_time`] needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    pub fn with_priority(&self, priority: Priority) -> io::Result<File> {
+        priority.check()?;
+        let mut file = self.again();
+        file.options.priority = priority.0;
+        Ok(file)
+    }
+
+    /// A second handle to the same file, whose requests are cancelled after this time, counted from the call that makes them; never
+    /// with zero.
+    ///
+    /// A request that its time ends has moved what its count says, or fails with [`TimedOut`](io::ErrorKind::TimedOut) if that is nothing. What
+    /// the device has already can't be called back: such a request ends late, with the device's answer. The time is looked at in
+    /// [`Engine::turn`] and [`Engine::block_on`].
+    pub fn with_timeout(&self, time: Duration) -> File {
+        let mut file = self.again();
+        file.options.timeout_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        file
+    }
+
     fn submit(&self, kind: Kind) -> Submission {
         // SAFETY: the callers in this file keep the memory of a transfer in the future that holds the submission, or got the promise of
         // their own caller.
-        unsafe { Submission::new(&self.engine.inner, Request { file: self.shared.clone(), kind }) }
+        unsafe { Submission::new(&self.engine.inner, Request::new(self.shared.clone(), kind, self.options)) }
     }
 
     fn transfer(&self, direction: Direction, segments: Segments, offset: u64, trust: Trust, pinned: Option<Pinned>) -> Submission {
         match segments {
             // SAFETY: as in `submit`.
             Segments::One(segment) => unsafe {
-                Submission::plain(&self.engine.inner, &self.shared, Plain { direction, trust, segment, offset, pinned })
+                Submission::plain(
+                    &self.engine.inner,
+                    &self.shared,
+                    Plain { direction, trust, segment, offset, pinned, options: self.options },
+                )
             },
             Segments::Many(_) => self.submit(Kind::Transfer { direction, segments, offset, trust, pinned }),
         }
@@ -155,7 +191,7 @@ impl File {
 
     /// A second handle, for a future that goes on by itself.
     fn again(&self) -> File {
-        File { engine: self.engine.clone(), shared: self.shared.clone() }
+        File { engine: self.engine.clone(), shared: self.shared.clone(), options: self.options }
     }
 
     /// Reads until the buffer is full: for a `Vec<u8>` up to its capacity, which may be more than you asked for; `vec.slice(..n)` says how

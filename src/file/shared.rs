@@ -80,6 +80,8 @@ pub(crate) struct FileShared {
     writes: Rc<Geometry>,
     fixed_buffered: Cell<Option<u32>>,
     fixed_direct: Cell<Option<u32>>,
+    /// Whether completions are polled for, until the device says that it can't.
+    polled: Cell<bool>,
     retired: Retired,
     opened: Arc<Opened>,
 }
@@ -101,6 +103,7 @@ impl FileShared {
             writes: sized(facts.alignment.offset),
             fixed_buffered: Cell::new(None),
             fixed_direct: Cell::new(None),
+            polled: Cell::new(false),
             retired,
             opened,
         }
@@ -123,13 +126,17 @@ impl FileShared {
         self.fixed_direct.set(direct);
     }
 
+    pub(crate) fn set_polled(&self, polled: bool) {
+        self.polled.set(polled);
+    }
+
     pub(crate) fn buffered(&self) -> FileRef {
-        FileRef { raw: self.buffered, fixed: self.fixed_buffered.get() }
+        FileRef { raw: self.buffered, fixed: self.fixed_buffered.get(), polled: false }
     }
 
     pub(crate) fn direct(&self) -> FileRef {
         match self.direct {
-            Some(raw) => FileRef { raw, fixed: self.fixed_direct.get() },
+            Some(raw) => FileRef { raw, fixed: self.fixed_direct.get(), polled: self.polled.get() },
             None => self.buffered(),
         }
     }

@@ -17,7 +17,7 @@ use super::cell::Cell;
 use super::files::FileName;
 use super::shared::{Mail, PinRequest, Post, Shared, become_io_thread};
 use crate::driver::op::Wait;
-use crate::driver::{Kind, Plain, Request, Stats, block_signals};
+use crate::driver::{Kind, Options, Plain, Request, Stats, block_signals};
 use crate::engine::{Engine, EngineBuilder, EngineInfo, Pin, RequestSet};
 use crate::file::FileShared;
 use crate::memory::Pinned;
@@ -183,7 +183,7 @@ impl IoThread {
             }
             let idle = self.over == Share::default() && self.after.is_empty() && !self.set.has_ended();
             let wait = if idle && self.post.inbox.sleep() { Wait::Forever } else { Wait::No };
-            match self.engine.inner.with(|driver| driver.round(wait)) {
+            match self.engine.inner.with(|driver| driver.short_turn(wait)) {
                 Ok(()) => refusals = 0,
                 // The kernel takes nothing now, for want of memory. What is in flight can't be given up, so there is only waiting.
                 Err(_) => {
@@ -218,12 +218,12 @@ impl IoThread {
         let name = match kind {
             Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned } => {
                 let pinned = translate(pinned, &self.engine, self.shared.id, segment.addr, segment.len);
-                let plain = Plain { direction, trust, segment, offset, pinned };
+                let plain = Plain { direction, trust, segment, offset, pinned, options: Options::default() };
                 // SAFETY: see above.
                 unsafe { self.set.plain(file, plain, Ticket(Some(cell))) }
             }
             // SAFETY: see above.
-            kind => unsafe { self.set.submit(Request { file: file.clone(), kind }, Ticket(Some(cell))) },
+            kind => unsafe { self.set.submit(Request::new(file.clone(), kind, Options::default()), Ticket(Some(cell))) },
         };
         if let Some(Ticket(Some(cell))) = self.set.get(name) {
             cell.set_name(name);

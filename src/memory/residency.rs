@@ -21,7 +21,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::ops::Range;
+use std::ops::Range as Indices;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
@@ -62,6 +62,32 @@ pub(crate) struct Look {
     /// What stands behind them.
     pub(crate) stop: Stop,
 }
+
+/// One of several ranges that are looked at together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    pub(crate) addr: usize,
+    /// In bytes, at least one.
+    pub(crate) len: usize,
+    pub(crate) access: Access,
+    /// What the caller knows it by.
+    pub(crate) name: u32,
+    /// The answer.
+    pub(crate) look: Look,
+}
+
+impl Range {
+    /// The numbers of its first page and of the one behind its last.
+    fn pages(&self) -> std::ops::Range<usize> {
+        let shift = page_size().trailing_zeros();
+        let last = self.addr.saturating_add(self.len - 1) >> shift;
+        self.addr >> shift..last + 1
+    }
+}
+
+/// Pages between two ranges that are read rather than a second call made: what the call costs without them (a microsecond for the call, a
+/// twenty-fifth of one for each page).
+const GAP: usize = 24;
 
 /// Entries read per system call at most: 2 MiB of 4 KiB pages. A look that stops early has read that much too much at worst.
 const ENTRIES: usize = 512;
@@ -160,6 +186,40 @@ impl Residency {
         Look { bytes: end - addr, stop: Stop::End }
     }
 
+    /// Looks at several ranges, and notes the answer in each. One system call for all that lie within [`GAP`] pages of each
+    /// other, up to 512 pages; a range with a page that is not plainly good is looked at once more by itself. The order of the ranges changes.
+    pub(crate) fn look_at_ranges(&mut self, ranges: &mut [Range]) {
+        self.renew_after_fork();
+        ranges.sort_unstable_by_key(|range| range.addr);
+        let mut rest = ranges;
+        while let Some(first) = rest.first() {
+            let start = first.pages().start;
+            let mut end = first.pages().end;
+            let near = 1 + rest[1..]
+                .iter()
+                .take_while(|range| {
+                    let pages = range.pages();
+                    let together = pages.start <= end.saturating_add(GAP) && pages.end.max(end) - start <= ENTRIES;
+                    end = if together { pages.end.max(end) } else { end };
+                    together
+                })
+                .count();
+            let (group, behind) = rest.split_at_mut(near);
+            rest = behind;
+            // One alone, or too long to be read at once.
+            let got = if near > 1 { self.read_entries(start, end - start) } else { 0 };
+            for range in group {
+                let pages = range.pages();
+                range.look = match self.entries[..got].get(pages.start - start..pages.end - start) {
+                    Some(entries) if entries.iter().all(|entry| plainly_good(*entry, range.access)) => {
+                        Look { bytes: range.len, stop: Stop::End }
+                    }
+                    _ => self.look(range.addr, range.len, range.access),
+                };
+            }
+        }
+    }
+
     /// Reads `want` entries from page number `page` on; gives how many there were.
     fn read_entries(&mut self, page: usize, want: usize) -> usize {
         let Some(pagemap) = &self.pagemap else { return 0 };
@@ -169,7 +229,7 @@ impl Residency {
 
     /// The slow half of the judgement: of the page at the start of `rest`, which is not plainly good. `rest` is what was read of the entries;
     /// entry 0 is that of page number `page`.
-    fn judge(&mut self, page: usize, rest: Range<usize>, access: Access, asked: &mut Option<Backing>) -> Verdict {
+    fn judge(&mut self, page: usize, rest: Indices<usize>, access: Access, asked: &mut Option<Backing>) -> Verdict {
         let entry = self.entries[rest.start];
         let present = entry & PRESENT != 0;
         if present && entry & FILE == 0 {
@@ -202,7 +262,7 @@ impl Residency {
     }
 
     /// Pages to be sent that are in memory and mapped elsewhere too: the zero page is good, one shared with a child is not.
-    fn judge_shared(&mut self, page: usize, rest: Range<usize>) -> Verdict {
+    fn judge_shared(&mut self, page: usize, rest: Indices<usize>) -> Verdict {
         let start = (page + rest.start).saturating_mul(page_size());
         let end = self.run(page, rest, |entry| entry & (PRESENT | FILE | EXCLUSIVE) == PRESENT);
         let Some(pagemap) = &self.pagemap else { return Verdict::Absent };
@@ -215,7 +275,7 @@ impl Residency {
     }
 
     /// The address at which the run of pages that are `like` this ends, among the entries that were read.
-    fn run(&self, page: usize, rest: Range<usize>, like: impl Fn(u64) -> bool) -> usize {
+    fn run(&self, page: usize, rest: Indices<usize>, like: impl Fn(u64) -> bool) -> usize {
         let count = self.entries[rest.clone()].iter().take_while(|entry| like(**entry)).count();
         (page + rest.start + count).saturating_mul(page_size())
     }

@@ -8,6 +8,7 @@ mod check;
 mod check_command;
 mod engine;
 mod facts;
+mod median;
 mod probe;
 mod text;
 mod units;

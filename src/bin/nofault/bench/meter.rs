@@ -1,4 +1,4 @@
-//! What one round measures, and what becomes of several rounds: the clocks, the histogram, the medians.
+//! What one round measures, and how: the clocks, the histogram.
 //!
 //! Every column reports to the same meter in the same way: one reading of the clock for each turn, handed in by the caller.
 
@@ -97,28 +97,9 @@ fn cpu() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// The median; for an even number the mean of the two in the middle. None of nothing.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle_in_any_order() {
-        assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(median([]), None);
-    }
 
     #[test]
     fn a_round_counts_what_ended_and_forgets_the_round_before() {

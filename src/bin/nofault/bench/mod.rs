@@ -13,6 +13,8 @@ mod report;
 mod ring;
 mod runner;
 mod scratch;
+mod stall;
+mod stall_command;
 mod table;
 mod workload;
 
@@ -23,15 +25,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
 use self::columns::Columns;
 use self::memory::Memory;
 use self::meter::{Meter, Pass, Round};
-use self::report::{Cell, Figures, Report, RowReport};
+use self::report::{Cell, Figures, Report, RowReport, Setting};
 use self::runner::Column;
 use self::scratch::Scratch;
 use self::table::Paint;
 use self::workload::{Access, Feed, LARGE, Offsets, Place, Row};
+use crate::engine::{FileFacts, RingFacts};
 use crate::{BackendChoice, Outcome, facts, print, units};
 
 /// Options of `nofault bench`.
@@ -55,6 +59,12 @@ pub(crate) struct Arguments {
     /// List the rows and end
     #[arg(long)]
     list: bool,
+    /// Measure instead what cold requests do to warm ones beside them
+    #[arg(long, conflicts_with_all = ["only", "list"])]
+    stall: bool,
+    /// Directory for the file that the cold requests read, on another disk [default: a loop device over memory, if there can be one]
+    #[arg(long, value_name = "DIR", requires = "stall")]
+    cold_dir: Option<PathBuf>,
     /// Back end of the nofault column
     #[arg(long, value_enum, default_value = "auto")]
     backend: BackendChoice,
@@ -97,6 +107,10 @@ const BUFFERED_WRITES: u64 = 2048;
 
 /// Runs the bench.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if arguments.stall { stall_command::run(arguments) } else { run_rows(arguments) }
+}
+
+fn run_rows(arguments: &Arguments) -> Outcome {
     let mut rows = workload::rows(arguments.size);
     if arguments.list {
         let list: String = rows.iter().map(|row| format!("{:<22}{}\n", row.name, row.title())).collect();
@@ -115,12 +129,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let bar = progress_bar();
     let filled = fill(&scratch, &stop, &bar)?;
     let mut columns = Columns::new(&scratch, &memory, arguments.backend)?;
-    let mut report = empty_report(arguments, &scratch, &columns);
+    let setting = setting(arguments, &scratch, columns.nofault().file(), columns.nofault().ring());
+    let mut report = Report { setting, rows: Vec::new(), notes: Vec::new(), interrupted: false };
     if filled {
         let rounds = rows.len() as u64 * u64::from(arguments.rounds) * 2 * Column::ALL.len() as u64;
-        bar.set_style(style("{bar:30} {percent:>3}%  {wide_msg}"));
-        bar.set_length(rounds);
-        bar.set_position(0);
+        begin_rounds(&bar, rounds);
         let offsets = Offsets::new(arguments.size, 0x6e66);
         let place = Place { file: arguments.size, offsets: &offsets, memory: &memory, stop: &stop };
         let mut session = Session { arguments, scratch: &scratch, place, bar: &bar, meter: Meter::new()? };
@@ -139,19 +152,28 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 fn finish(arguments: &Arguments, mut report: Report, columns: &Columns<'_>, signal: usize) -> Outcome {
     report.interrupted = signal != 0;
     report.notes = notes(&report, columns);
-    if arguments.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|e| format!("cannot write JSON: {e}"))?;
-        print(&(text + "\n"))?;
-    } else {
-        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        print(&table::render(&report, Paint(colour)))?;
-    }
+    show(arguments, &report, |paint| table::render(&report, paint))?;
     let failed = report.rows.iter().flat_map(|row| &row.columns).any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
-    Ok(match u8::try_from(signal) {
+    Ok(status(signal, failed))
+}
+
+/// Prints what was found out, as the user wants it.
+fn show(arguments: &Arguments, report: &impl Serialize, render: impl FnOnce(Paint) -> String) -> Result<(), String> {
+    if arguments.json {
+        let text = serde_json::to_string_pretty(report).map_err(|e| format!("cannot write JSON: {e}"))?;
+        return print(&(text + "\n"));
+    }
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    print(&render(Paint(colour)))
+}
+
+/// The exit status of a run that was ended by this signal, or by none (0).
+fn status(signal: usize, failed: bool) -> ExitCode {
+    match u8::try_from(signal) {
         Ok(signal @ 1..) => ExitCode::from(128 + signal),
         _ if failed => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
-    })
+    }
 }
 
 /// What the rounds need all the time.
@@ -174,10 +196,7 @@ struct Rounds {
 impl Session<'_> {
     /// All rounds of one row, alternating between the columns.
     fn row(&mut self, row: &Row, columns: &mut Columns<'_>) -> Result<RowReport, String> {
-        if self.arguments.verbose {
-            let said = self.bar.suspend(|| writeln!(io::stderr(), "measuring {}", row.name));
-            said.map_err(|e| format!("cannot write to standard error: {e}"))?;
-        }
+        say(self.arguments, self.bar, row.name)?;
         let mut cells: [Rounds; Column::ALL.len()] = Default::default();
         'rounds: for number in 0..self.arguments.rounds {
             for pass in [Pass::Joined, Pass::Split] {
@@ -233,6 +252,14 @@ impl Session<'_> {
     }
 }
 
+/// Says which row is being measured, to who wants to know.
+fn say(arguments: &Arguments, bar: &ProgressBar, name: &str) -> Result<(), String> {
+    if !arguments.verbose {
+        return Ok(());
+    }
+    bar.suspend(|| writeln!(io::stderr(), "measuring {name}")).map_err(|e| format!("cannot write to standard error: {e}"))
+}
+
 /// How many requests a buffered writing round may make: as many as a direct one did in its time. The page cache would take many more, and
 /// the sync after them would have no bound.
 fn buffered_writes(cells: &[Rounds; 3]) -> u64 {
@@ -255,20 +282,23 @@ fn fill(scratch: &Scratch, stop: &AtomicUsize, bar: &ProgressBar) -> Result<bool
     scratch.fill(stop, |written| bar.set_position(written))
 }
 
-fn empty_report(arguments: &Arguments, scratch: &Scratch, columns: &Columns<'_>) -> Report {
-    Report {
+fn begin_rounds(bar: &ProgressBar, rounds: u64) {
+    bar.set_style(style("{bar:30} {percent:>3}%  {wide_msg}"));
+    bar.set_length(rounds);
+    bar.set_position(0);
+}
+
+fn setting(arguments: &Arguments, scratch: &Scratch, file: FileFacts, engine: RingFacts) -> Setting {
+    Setting {
         version: env!("CARGO_PKG_VERSION"),
         kernel: facts::kernel_release(),
         dir: std::fs::canonicalize(&arguments.dir).unwrap_or_else(|_| arguments.dir.clone()).display().to_string(),
         filesystem: scratch.filesystem.clone(),
         file_bytes: scratch.bytes,
-        file: columns.nofault().file(),
-        engine: columns.nofault().ring(),
+        file,
+        engine,
         rounds: arguments.rounds,
         seconds_per_cell: arguments.seconds.as_secs_f64(),
-        rows: Vec::new(),
-        notes: Vec::new(),
-        interrupted: false,
     }
 }
 
@@ -278,7 +308,7 @@ fn notes(report: &Report, columns: &Columns<'_>) -> Vec<String> {
         format!(
             "Medians over {} rounds, which alternate between the columns. Latency: from making a request to seeing it done. CPU: user and \
              system time of this process, io_uring's workers included, writeback by the kernel's own threads not.",
-            report.rounds
+            report.setting.rounds
         ),
         "Longest submit: the longest time for which one submission held the thread in a round; measured in rounds of their own, in which \
          submitting and waiting are two system calls. Where buffered has one request at a time, it is the whole pread or pwrite."
@@ -290,9 +320,11 @@ fn notes(report: &Report, columns: &Columns<'_>) -> Vec<String> {
          at the same depth, the others through pread and pwrite in one thread."
             .into(),
     ];
-    if matches!(report.filesystem.as_str(), "tmpfs" | "ramfs") {
-        notes
-            .push(format!("On {} the file itself is the page cache: it stays there, and no column waits for a device.", report.filesystem));
+    if matches!(report.setting.filesystem.as_str(), "tmpfs" | "ramfs") {
+        notes.push(format!(
+            "On {} the file itself is the page cache: it stays there, and no column waits for a device.",
+            report.setting.filesystem
+        ));
     }
     if report.rows.iter().any(|row| row.access == "write") {
         notes.push(

@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::meter::{Round, median};
+use super::meter::Round;
 use super::runner::Column;
 use super::workload::{Access, Buffers, Order, Row};
 use crate::engine::{FileFacts, RingFacts};
+use crate::median::median;
 
-/// Everything that a run found out.
+/// Where and how a run was done.
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct Setting {
     pub(crate) version: &'static str,
     pub(crate) kernel: String,
     pub(crate) dir: String,
@@ -19,6 +20,13 @@ pub(crate) struct Report {
     pub(crate) engine: RingFacts,
     pub(crate) rounds: u32,
     pub(crate) seconds_per_cell: f64,
+}
+
+/// Everything that a run found out.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    #[serde(flatten)]
+    pub(crate) setting: Setting,
     pub(crate) rows: Vec<RowReport>,
     /// What has to be known to read the figures.
     pub(crate) notes: Vec<String>,

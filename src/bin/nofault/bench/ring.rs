@@ -32,26 +32,13 @@ pub(crate) struct Ring {
 impl Ring {
     /// A ring for requests on `file`; the descriptor stays open through the ring.
     pub(crate) fn new(file: &File, memory: &Memory) -> io::Result<Ring> {
-        let ring = Self::negotiate()?;
+        let ring = negotiate(DEPTH_MAX as u32 * 2)?;
         ring.submitter().register_files(&[file.as_raw_fd()])?;
         let buffers: Vec<libc::iovec> =
             (0..DEPTH_MAX).map(|slot| libc::iovec { iov_base: memory.warm(slot * SMALL, SMALL).cast(), iov_len: SMALL }).collect();
         // SAFETY: the warm memory is never unmapped, so it outlives the ring, and the kernel only touches it for requests of this ring.
         let unregistered = unsafe { ring.submitter().register_buffers(&buffers) }.err();
         Ok(Ring { ring, unregistered, lost: false })
-    }
-
-    /// The best ring the kernel has: DEFER_TASKRUN needs Linux 6.1, SINGLE_ISSUER 6.0.
-    fn negotiate() -> io::Result<IoUring> {
-        let entries = DEPTH_MAX as u32 * 2;
-        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
-        match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(entries) {
-            Err(error) if refused(&error) => match IoUring::builder().setup_single_issuer().build(entries) {
-                Err(error) if refused(&error) => IoUring::new(entries),
-                other => other,
-            },
-            other => other,
-        }
     }
 
     /// One turn: everything queued is submitted, and one completion waited for.
@@ -125,6 +112,18 @@ impl Runner for Ring {
         }
         meter.end();
         Ok(())
+    }
+}
+
+/// The best ring the kernel has: DEFER_TASKRUN needs Linux 6.1, SINGLE_ISSUER 6.0.
+pub(crate) fn negotiate(entries: u32) -> io::Result<IoUring> {
+    let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+    match IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(entries) {
+        Err(error) if refused(&error) => match IoUring::builder().setup_single_issuer().build(entries) {
+            Err(error) if refused(&error) => IoUring::new(entries),
+            other => other,
+        },
+        other => other,
     }
 }
 

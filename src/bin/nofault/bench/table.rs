@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Cell, Figures, Report};
+use super::report::{Cell, Figures, Report, Setting};
 use crate::text::wrap;
 use crate::units;
 
@@ -18,7 +18,7 @@ impl Paint {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.wrap("1", text)
     }
 
@@ -38,7 +38,8 @@ impl Paint {
 
 /// The whole table with its head and its notes.
 pub(crate) fn render(report: &Report, paint: Paint) -> String {
-    let mut out = head(report, paint);
+    let mut out = setting(&report.setting);
+    out.push_str(&head(paint));
     for row in &report.rows {
         let _ = writeln!(out, "\n{}", paint.bold(&row.title));
         for cell in &row.columns {
@@ -47,34 +48,42 @@ pub(crate) fn render(report: &Report, paint: Paint) -> String {
         }
     }
     out.push('\n');
-    for note in &report.notes {
+    out + &notes(&report.notes, report.interrupted, paint)
+}
+
+/// What stands below a table.
+pub(crate) fn notes(notes: &[String], interrupted: bool, paint: Paint) -> String {
+    let mut out = String::new();
+    for note in notes {
         for (i, line) in wrap(note, WIDTH - 2).iter().enumerate() {
             let _ = writeln!(out, "{}", paint.dim(&format!("{} {line}", if i == 0 { '·' } else { ' ' })));
         }
     }
-    if report.interrupted {
+    if interrupted {
         let _ = writeln!(out, "{}", paint.bold("Interrupted: these are the figures measured until then."));
     }
     out
 }
 
-fn head(report: &Report, paint: Paint) -> String {
-    let mut out = String::new();
-    let flags = if report.engine.flags.is_empty() { String::new() } else { format!(" ({})", report.engine.flags.join(" ")) };
-    let because = report.engine.reason.as_ref().map(|r| format!(", because {r}")).unwrap_or_default();
+/// What stands above a table.
+pub(crate) fn setting(setting: &Setting) -> String {
+    let flags = if setting.engine.flags.is_empty() { String::new() } else { format!(" ({})", setting.engine.flags.join(" ")) };
+    let because = setting.engine.reason.as_ref().map(|r| format!(", because {r}")).unwrap_or_default();
     let facts = format!(
         "nofault {} on Linux {}: {} file in {} ({}), {}, back end {}{flags}{because}",
-        report.version,
-        report.kernel,
-        units::size(report.file_bytes),
-        report.dir,
-        report.filesystem,
-        report.file.path,
-        report.engine.backend
+        setting.version,
+        setting.kernel,
+        units::size(setting.file_bytes),
+        setting.dir,
+        setting.filesystem,
+        setting.file.path,
+        setting.engine.backend
     );
-    for line in wrap(&facts, WIDTH) {
-        let _ = writeln!(out, "{line}");
-    }
+    wrap(&facts, WIDTH).join("\n") + "\n"
+}
+
+fn head(paint: Paint) -> String {
+    let mut out = String::new();
     let names = ["requests", "throughput", "p50", "p99", "p99.9", "longest", "CPU per", "against"];
     let under = ["/s", "", "latency", "latency", "latency", "submit", "request", "buffered"];
     let _ = writeln!(out, "\n{}", paint.bold(&columns("", names)));
@@ -154,7 +163,7 @@ mod tests {
                 report
             })
             .collect();
-        Report {
+        let setting = Setting {
             version: "0.1.0",
             kernel: "6.18.44-with-a-long-name".into(),
             dir: "/a/rather/long/directory/name/that/goes/on".into(),
@@ -173,10 +182,8 @@ mod tests {
             },
             rounds: 5,
             seconds_per_cell: 1.0,
-            rows,
-            notes: vec!["word ".repeat(60)],
-            interrupted: true,
-        }
+        };
+        Report { setting, rows, notes: vec!["word ".repeat(60)], interrupted: true }
     }
 
     #[test]

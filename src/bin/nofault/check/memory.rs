@@ -3,7 +3,7 @@
 //! There are no references to it: it may be written by the kernel at any time, change its protection, or be a file that is cut short. It is
 //! copied in and out. Touching memory that is not there is a SIGSEGV or SIGBUS, which the cell's parent reports.
 
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -144,6 +144,23 @@ impl Map {
         // SAFETY: as in `protect`.
         let result = unsafe { libc::madvise(self.at(&range).cast(), range.len(), advice) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// How many of its pages are swapped out, by bit 62 of their words in /proc/self/pagemap. They may still be in memory, in the swap cache.
+    pub(crate) fn swapped_pages(&self) -> Result<usize, Stop> {
+        let mut pagemap = std::fs::File::open("/proc/self/pagemap").doing("open /proc/self/pagemap")?;
+        let mut words = vec![0; self.len / page() * 8];
+        pagemap.seek(SeekFrom::Start((self.addr / page() * 8) as u64)).doing("seek in /proc/self/pagemap")?;
+        pagemap.read_exact(&mut words).doing("read /proc/self/pagemap")?;
+        Ok(words.chunks_exact(8).filter(|word| word[7] & 0x40 != 0).count())
+    }
+
+    /// Which of its pages are in memory, the swap cache included: mincore(2).
+    pub(crate) fn in_memory(&self) -> io::Result<Vec<bool>> {
+        let mut pages = vec![0u8; self.len / page()];
+        // SAFETY: a mapping of that many pages, and a byte for each of them.
+        let result = unsafe { libc::mincore(self.at(&(0..self.len)).cast(), self.len, pages.as_mut_ptr()) };
+        if result == 0 { Ok(pages.iter().map(|&page| page & 1 != 0).collect()) } else { Err(io::Error::last_os_error()) }
     }
 }
 

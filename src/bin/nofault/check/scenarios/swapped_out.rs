@@ -2,8 +2,6 @@
 //!
 //! Our own, on whatever swap is on. The pages are there for mincore(2) or not, but to submit them means to read them from the swap first.
 
-use std::io::{Read, Seek, SeekFrom};
-
 use crate::check::io::{Direction, Open, Request, told};
 use crate::check::memory::{Map, page};
 use crate::check::verdict::{Doing, ensure};
@@ -34,7 +32,7 @@ fn run(cx: &Context) -> Outcome {
             let map = Map::new(len, kind | libc::MAP_ANONYMOUS, -1, 0)?;
             map.put(0, &pattern::bytes(2, 0, len));
             map.advise(0..len, libc::MADV_PAGEOUT).doing("MADV_PAGEOUT")?;
-            swapped += swapped_pages(&map)?;
+            swapped += map.swapped_pages()?;
             let result = io.one(Request { file, direction, pieces: vec![map.all()], offset: 0 })?;
             ensure!(matches!(result, Ok(count) if count == len), "{direction:?} gave {} instead of {len}", told(&result));
             io.close(file);
@@ -46,13 +44,4 @@ fn run(cx: &Context) -> Outcome {
         }
     }
     if swapped == 0 { Err(Stop::Skip("the kernel swaps nothing out when asked to (MADV_PAGEOUT)".to_owned())) } else { Ok(()) }
-}
-
-/// By bit 62 of their words in /proc/self/pagemap.
-fn swapped_pages(map: &Map) -> Result<usize, Stop> {
-    let mut pagemap = std::fs::File::open("/proc/self/pagemap").doing("open /proc/self/pagemap")?;
-    let mut words = vec![0; map.len() / page() * 8];
-    pagemap.seek(SeekFrom::Start((map.all().addr / page() * 8) as u64)).doing("seek in /proc/self/pagemap")?;
-    pagemap.read_exact(&mut words).doing("read /proc/self/pagemap")?;
-    Ok(words.chunks_exact(8).filter(|word| word[7] & 0x40 != 0).count())
 }

@@ -1,13 +1,24 @@
-//! The io_uring back end: one ring, set up with as much as the kernel grants.
+//! The io_uring back end: one ring, and a second one if completions are to be polled for.
 //!
 //! May know: the io-uring crate, descriptors, addresses. Must not know: requests, windows, buffers and who owns them.
+//!
+//! # Polling
+//!
+//! A ring with IORING_SETUP_IOPOLL takes direct reads and writes and nothing else, and only where the device has queues that are polled. So it
+//! gets the plain requests of files that were not refused there yet; everything else goes by the other ring. A refusal (EOPNOTSUPP) is
+//! an answer to a request of that very file, never to a guess beforehand; the request is then sent by the other ring.
+
+mod entry;
+mod ring;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use io_uring::{IoUring, Probe, opcode, squeue, types};
+use io_uring::{Probe, opcode, squeue, types};
+use ring::Ring;
+pub(crate) use ring::Wishes;
 
 use super::op::{Completion, FileRef, Memory, Op, Wait};
 use super::stats::Stats;
@@ -50,22 +61,9 @@ impl Timing {
     }
 }
 
-/// How one ring is set up. The first that the kernel grants is taken.
-struct Setup {
-    single_issuer: bool,
-    defer_taskrun: bool,
-    coop_taskrun: bool,
-}
-
-const SETUPS: [Setup; 4] = [
-    Setup { single_issuer: true, defer_taskrun: true, coop_taskrun: false },
-    Setup { single_issuer: true, defer_taskrun: false, coop_taskrun: true },
-    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: true },
-    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: false },
-];
-
 pub(crate) struct Uring {
-    ring: IoUring,
+    ring: Ring,
+    polled: Option<Polled>,
     /// What did not fit in the submission queue, whose entries are fewer than the operations that may be in flight.
     queued: Vec<squeue::Entry>,
     wake: Arc<OwnedFd>,
@@ -79,22 +77,49 @@ pub(crate) struct Uring {
     enters: u64,
 }
 
+/// The ring that is polled, and how many operations it has.
+struct Polled {
+    ring: Ring,
+    in_flight: usize,
+}
+
 impl Uring {
-    /// Sets up a ring with room for `operations` in flight, or says why there can't be one.
-    pub(crate) fn new(operations: u32, timing: Timing) -> io::Result<Uring> {
+    /// Sets up a ring with room for `operations` in flight, or says why there can't be one. Wishes that are not granted are noted.
+    pub(crate) fn new(operations: u32, timing: Timing, wishes: Wishes, stats: &mut Stats) -> io::Result<Uring> {
         let entries = operations.next_power_of_two().clamp(8, 4096);
         // Twice the operations: a cancellation and the watch on the eventfd complete too.
         let completions = (2 * operations.max(entries)).next_power_of_two().clamp(32, 65536);
-        let (ring, mut flags) = negotiate(entries, completions)?;
-        if !ring.params().is_feature_nodrop() || !ring.params().is_feature_ext_arg() {
+        let mut flags = Vec::new();
+        let set_up = |wishes, flags: &mut Vec<_>| Ring::new(entries, completions, wishes, flags);
+        let plain = Wishes { io_poll: false, ..wishes };
+        let ring = match set_up(plain, &mut flags) {
+            Err(error) if wishes.sq_poll.is_some() => {
+                stats.fallback(format!("no kernel thread for submissions (SQPOLL): {error}"));
+                set_up(Wishes { sq_poll: None, ..plain }, &mut flags)?
+            }
+            set_up => set_up?,
+        };
+        let params = ring.ring().params();
+        if !params.is_feature_nodrop() || !params.is_feature_ext_arg() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is older than Linux 5.11"));
         }
+        if wishes.no_iowait && !params.is_feature_no_iowait() {
+            stats.fallback("waiting counts as waiting for I/O: NO_IOWAIT needs Linux 6.15".to_owned());
+        }
         let mut probe = Probe::new();
-        ring.submitter().register_probe(&mut probe)?;
+        ring.ring().submitter().register_probe(&mut probe)?;
         let set_len = probe.is_supported(opcode::Ftruncate::CODE);
+        let polled = wishes.io_poll.then(|| set_up(Wishes { sq_poll: None, ..wishes }, &mut Vec::new()));
+        let polled = polled.and_then(|polled| {
+            polled.inspect_err(|error| stats.fallback(format!("completions are not polled for (IOPOLL): {error}"))).ok()
+        });
+        if polled.is_some() {
+            flags.push("IOPOLL ring");
+        }
 
         let mut uring = Uring {
             ring,
+            polled: polled.map(|ring| Polled { ring, in_flight: 0 }),
             queued: Vec::new(),
             wake: Arc::new(wake::eventfd()?),
             watching: false,
@@ -109,11 +134,11 @@ impl Uring {
         uring.prove()?;
         uring.bounded_workers = uring.ask_bounded_workers(entries);
         let places = FILES.min(open_files_limit());
-        if places > 0 && uring.ring.submitter().register_files_sparse(places).is_ok() {
+        if places > 0 && uring.on_each(|ring| ring.ring().submitter().register_files_sparse(places)).is_ok() {
             uring.files = (0..places).rev().collect();
             flags.push("registered files");
         }
-        if uring.ring.submitter().register_buffers_sparse(BUFFERS.into()).is_ok() {
+        if uring.on_each(|ring| ring.ring().submitter().register_buffers_sparse(BUFFERS.into())).is_ok() {
             uring.buffers = Some(vec![false; BUFFERS.into()].into());
             flags.push("registered buffers");
         }
@@ -121,11 +146,20 @@ impl Uring {
         Ok(uring)
     }
 
+    /// Does the same with both rings, so that their tables are alike. After an error on the second the first may have it.
+    fn on_each<R>(&self, mut f: impl FnMut(&Ring) -> io::Result<R>) -> io::Result<R> {
+        let result = f(&self.ring)?;
+        if let Some(polled) = &self.polled {
+            f(&polled.ring)?;
+        }
+        Ok(result)
+    }
+
     /// One round trip. A filter may allow the set-up of a ring and forbid its use.
     fn prove(&mut self) -> io::Result<()> {
         // SAFETY: a NOP names no memory.
         unsafe { self.push_entry(opcode::Nop::new().build().user_data(IGNORED)) };
-        self.ring.submit_and_wait(1)?;
+        self.ring.enter(Wait::Forever)?;
         match self.ring.completion().next() {
             Some(done) if done.result() >= 0 => Ok(()),
             Some(done) => Err(io::Error::from_raw_os_error(-done.result())),
@@ -135,7 +169,7 @@ impl Uring {
 
     fn ask_bounded_workers(&self, entries: u32) -> usize {
         let mut workers = [0, 0];
-        let asked = self.ring.submitter().register_iowq_max_workers(&mut workers);
+        let asked = self.ring.ring().submitter().register_iowq_max_workers(&mut workers);
         match (asked, workers[0]) {
             (Ok(()), 1..) => workers[0] as usize,
             // The kernel's default (io_wq_create).
@@ -162,7 +196,14 @@ impl Uring {
     }
 
     pub(crate) fn has_queued(&mut self) -> bool {
-        !self.queued.is_empty() || !self.ring.submission().is_empty()
+        !self.queued.is_empty()
+            || !self.ring.submission().is_empty()
+            || self.polled.as_mut().is_some_and(|polled| !polled.ring.submission().is_empty())
+    }
+
+    /// Whether completions are polled for on files that allow it.
+    pub(crate) fn polls(&self) -> bool {
+        self.polled.is_some()
     }
 
     /// # Safety
@@ -171,16 +212,35 @@ impl Uring {
     pub(crate) unsafe fn push(&mut self, op: Op, token: u64) {
         debug_assert!(token < IGNORED);
         // SAFETY: the caller keeps what the op names valid until its completion.
-        unsafe { self.push_entry(entry(op).user_data(token)) }
+        unsafe { self.push_entry(entry::entry(op).user_data(token)) }
+    }
+
+    /// # Safety
+    ///
+    /// See [`Backend::push_rw`](super::backend::Backend::push_rw).
+    #[inline]
+    pub(crate) unsafe fn push_rw(&mut self, write: bool, file: FileRef, memory: Memory, offset: u64, priority: u16, token: u64) {
+        let entry = entry::plain(write, file, memory, offset, priority).user_data(token);
+        if file.polled
+            && let Some(polled) = &mut self.polled
+            // SAFETY: the caller keeps what the entry names valid until its completion.
+            && unsafe { polled.ring.push(&entry) }
+        {
+            polled.in_flight += 1;
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { self.push_entry(entry) }
     }
 
     /// # Safety
     ///
     /// What the entry names stays valid until its completion.
+    #[inline]
     unsafe fn push_entry(&mut self, entry: squeue::Entry) {
         // In order: behind what did not fit before.
         // SAFETY: the caller's contract.
-        if !self.queued.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+        if !self.queued.is_empty() || !unsafe { self.ring.push(&entry) } {
             self.queued.push(entry);
         }
     }
@@ -210,7 +270,13 @@ impl Uring {
         // What does not fit in the submission queue goes in turns; each of them takes at least one entry, or ends in an error.
         while !self.queued.is_empty() {
             self.call(Wait::No, stats)?;
+            if self.ring.submission().is_full() {
+                self.ring.wait_for_room()?;
+            }
             self.refill();
+        }
+        if self.polled.as_mut().is_some_and(|polled| polled.in_flight > 0) {
+            return self.poll(wait, stats);
         }
         let wait = if self.ring.completion().is_empty() { wait } else { Wait::No };
         let queued = !self.ring.submission().is_empty();
@@ -221,10 +287,36 @@ impl Uring {
                 return Ok(());
             }
         }
-        if queued || wait != Wait::No || self.ring.submission().taskrun() || self.ring.submission().cq_overflow() {
+        if queued || wait != Wait::No || self.ring.has_work() {
             self.call(wait, stats)?;
         }
         Ok(())
+    }
+
+    /// Polls the device for completions, as there is something to wait for, and looks at the other ring in between.
+    fn poll(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
+        let deadline = match wait {
+            Wait::For(time) => Instant::now().checked_add(time),
+            _ => None,
+        };
+        loop {
+            if !self.ring.submission().is_empty() || self.ring.has_work() {
+                self.call(Wait::No, stats)?;
+            }
+            let Some(polled) = &mut self.polled else { return Ok(()) };
+            stats.enters += 1;
+            match polled.ring.enter(Wait::No) {
+                Ok(()) => {}
+                Err(error) if [Some(libc::EINTR), Some(libc::EAGAIN), Some(libc::EBUSY)].contains(&error.raw_os_error()) => {
+                    stats.enter_retries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+            let over = wait == Wait::No || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if over || !polled.ring.completion().is_empty() || !self.ring.completion().is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     fn measures(&mut self) -> bool {
@@ -242,14 +334,7 @@ impl Uring {
             stats.enters += 1;
             let timed = wait == Wait::No && self.timing != Timing::Off && !self.ring.submission().is_empty();
             let start = timed.then(Instant::now);
-            let result = match wait {
-                Wait::No => self.ring.submit(),
-                Wait::Forever => self.ring.submit_and_wait(1),
-                Wait::For(time) => {
-                    let time = types::Timespec::from(time.min(Duration::from_secs(3600 * 24)));
-                    self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&time))
-                }
-            };
+            let result = self.ring.enter(wait);
             if let Some(start) = start {
                 stats.submit_time.record(start.elapsed().as_nanos() as u64);
             }
@@ -276,7 +361,13 @@ impl Uring {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "io_uring_enter was refused 16 times in a row (EAGAIN, EBUSY)"))
     }
 
+    #[inline]
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        if let Some(polled) = &mut self.polled {
+            let before = out.len();
+            out.extend(polled.ring.completion().map(|done| Completion { token: done.user_data(), result: done.result() }));
+            polled.in_flight -= out.len() - before;
+        }
         for done in self.ring.completion() {
             match done.user_data() {
                 WAKE => {
@@ -291,10 +382,10 @@ impl Uring {
 
     pub(crate) fn register_file(&mut self, fd: BorrowedFd<'_>) -> Option<u32> {
         let index = self.files.pop()?;
-        match self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]) {
+        match self.on_each(|ring| ring.ring().submitter().register_files_update(index, &[fd.as_raw_fd()])) {
             Ok(1) => Some(index),
             _ => {
-                self.files.push(index);
+                self.unregister_file(index);
                 None
             }
         }
@@ -302,7 +393,7 @@ impl Uring {
 
     pub(crate) fn unregister_file(&mut self, index: u32) {
         // Where it fails the place stays taken: a descriptor too long open is better than a wrong one.
-        if self.ring.submitter().register_files_update(index, &[-1]).is_ok() {
+        if self.on_each(|ring| ring.ring().submitter().register_files_update(index, &[-1])).is_ok() {
             self.files.push(index);
         }
     }
@@ -325,7 +416,8 @@ impl Uring {
             })
             .collect();
         // SAFETY: the caller keeps the range mapped.
-        if let Err(error) = unsafe { self.ring.submitter().register_buffers_update(first as u32, &iovecs, None) } {
+        let registered = self.on_each(|ring| unsafe { ring.ring().submitter().register_buffers_update(first as u32, &iovecs, None) });
+        if let Err(error) = registered {
             // Some entries may have been set before one failed.
             self.clear_buffers(first, entries);
             return Err(error);
@@ -348,44 +440,14 @@ impl Uring {
     fn clear_buffers(&mut self, first: usize, entries: usize) -> bool {
         let none = vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; entries];
         // SAFETY: empty entries name no memory.
-        unsafe { self.ring.submitter().register_buffers_update(first as u32, &none, None) }.is_ok()
+        self.on_each(|ring| unsafe { ring.ring().submitter().register_buffers_update(first as u32, &none, None) }).is_ok()
     }
 }
 
 impl AsRawFd for Uring {
     fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+        self.ring.ring().as_raw_fd()
     }
-}
-
-/// Tries the set-ups from the best down.
-fn negotiate(entries: u32, completions: u32) -> io::Result<(IoUring, Vec<&'static str>)> {
-    let mut last = io::Error::from_raw_os_error(libc::EINVAL);
-    for setup in &SETUPS {
-        let mut builder = IoUring::builder();
-        let mut flags = Vec::new();
-        builder.dontfork().setup_clamp().setup_cqsize(completions);
-        if setup.single_issuer {
-            builder.setup_single_issuer().setup_submit_all();
-            flags.push("SINGLE_ISSUER");
-            flags.push("SUBMIT_ALL");
-        }
-        if setup.defer_taskrun {
-            builder.setup_defer_taskrun().setup_taskrun_flag();
-            flags.push("DEFER_TASKRUN");
-        }
-        if setup.coop_taskrun {
-            builder.setup_coop_taskrun().setup_taskrun_flag();
-            flags.push("COOP_TASKRUN");
-        }
-        match builder.build(entries) {
-            Ok(ring) => return Ok((ring, flags)),
-            // Only EINVAL speaks of the flags.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
 }
 
 fn open_files_limit() -> u32 {
@@ -395,91 +457,4 @@ fn open_files_limit() -> u32 {
         0 => limit.rlim_cur.min(u32::MAX.into()) as u32,
         _ => 0,
     }
-}
-
-macro_rules! on_file {
-    ($file:expr, $fd:ident => $build:expr) => {
-        match $file {
-            FileRef { fixed: Some(index), .. } => {
-                let $fd = types::Fixed(index);
-                $build
-            }
-            FileRef { raw, fixed: None } => {
-                let $fd = types::Fd(raw);
-                $build
-            }
-        }
-    };
-}
-
-fn entry(op: Op) -> squeue::Entry {
-    match op {
-        Op::Rw { write, file, memory, offset, offload } => {
-            let entry = on_file!(file, fd => rw(write, fd, memory, offset));
-            if offload { entry.flags(squeue::Flags::ASYNC) } else { entry }
-        }
-        Op::Populate { addr, len, write } => {
-            let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
-            opcode::Madvise::new(std::ptr::without_provenance(addr), len as libc::off_t, advice).build()
-        }
-        Op::Sync { file, data_only } => {
-            let flags = if data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
-            on_file!(file, fd => opcode::Fsync::new(fd).flags(flags).build())
-        }
-        Op::Allocate { file, offset, len } => on_file!(file, fd => opcode::Fallocate::new(fd, len).offset(offset).build()),
-        Op::SetLen { file, len } => on_file!(file, fd => opcode::Ftruncate::new(fd, len).build()),
-    }
-}
-
-fn rw(write: bool, fd: impl sealed::Target, memory: Memory, offset: u64) -> squeue::Entry {
-    let pointer = std::ptr::with_exposed_provenance_mut::<u8>;
-    match (write, memory) {
-        (false, Memory::One { addr, len, fixed: None }) => fd.read(pointer(addr), len as u32, offset),
-        (true, Memory::One { addr, len, fixed: None }) => fd.write(pointer(addr), len as u32, offset),
-        (false, Memory::One { addr, len, fixed: Some(index) }) => fd.read_fixed(pointer(addr), len as u32, index, offset),
-        (true, Memory::One { addr, len, fixed: Some(index) }) => fd.write_fixed(pointer(addr), len as u32, index, offset),
-        (false, Memory::Many { iov, count }) => fd.readv(iov, count, offset),
-        (true, Memory::Many { iov, count }) => fd.writev(iov, count, offset),
-    }
-}
-
-/// The io-uring crate seals its own trait over the two kinds of descriptor, so what is needed of it is named here once.
-mod sealed {
-    use super::{opcode, squeue, types};
-
-    pub(super) trait Target: Copy {
-        fn read(self, to: *mut u8, len: u32, offset: u64) -> squeue::Entry;
-        fn write(self, from: *const u8, len: u32, offset: u64) -> squeue::Entry;
-        fn read_fixed(self, to: *mut u8, len: u32, index: u16, offset: u64) -> squeue::Entry;
-        fn write_fixed(self, from: *const u8, len: u32, index: u16, offset: u64) -> squeue::Entry;
-        fn readv(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry;
-        fn writev(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry;
-    }
-
-    macro_rules! target {
-        ($kind:ty) => {
-            impl Target for $kind {
-                fn read(self, to: *mut u8, len: u32, offset: u64) -> squeue::Entry {
-                    opcode::Read::new(self, to, len).offset(offset).build()
-                }
-                fn write(self, from: *const u8, len: u32, offset: u64) -> squeue::Entry {
-                    opcode::Write::new(self, from, len).offset(offset).build()
-                }
-                fn read_fixed(self, to: *mut u8, len: u32, index: u16, offset: u64) -> squeue::Entry {
-                    opcode::ReadFixed::new(self, to, len, index).offset(offset).build()
-                }
-                fn write_fixed(self, from: *const u8, len: u32, index: u16, offset: u64) -> squeue::Entry {
-                    opcode::WriteFixed::new(self, from, len, index).offset(offset).build()
-                }
-                fn readv(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry {
-                    opcode::Readv::new(self, iov, count).offset(offset).build()
-                }
-                fn writev(self, iov: *const libc::iovec, count: u32, offset: u64) -> squeue::Entry {
-                    opcode::Writev::new(self, iov, count).offset(offset).build()
-                }
-            }
-        };
-    }
-    target!(types::Fd);
-    target!(types::Fixed);
 }
