@@ -497,6 +497,11 @@ impl Driver {
         }
     }
 
+    /// Whether a list has results.
+    pub(crate) fn has_ended(&self, list: u32) -> bool {
+        matches!(self.lists.get(list as usize), Some(Some(list)) if !list.ended.is_empty())
+    }
+
     /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is dropped when the kernel is done with it.
     pub(crate) fn abandon(&mut self, key: Key, buffer: Box<dyn Any>) {
         let index = key.index;
