@@ -38,7 +38,8 @@
 //! 3. `transfer`: what one request is, as a pure state machine. No system call, no clock; tested by enumerating its paths.
 //! 4. `driver`: the table of requests in flight, over one of two back ends: `uring` and `threads`. No futures.
 //! 5. `file` and `engine`: the descriptors and their alignment; futures, and who owns a buffer.
-//! 6. [`handle`]: engines on threads of their own, and requests from any thread.
+//! 6. [`handle`]: engines on threads of their own, and requests from any thread. With the features of these names, `tokio` and `tokio_uring`: an
+//!    engine driven by their reactor.
 //!
 //! # The life of a request
 //!
@@ -87,6 +88,10 @@ pub mod fio;
 pub mod handle;
 pub mod memory;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+#[cfg(feature = "tokio-uring")]
+pub mod tokio_uring;
 mod transfer;
 
 pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};

@@ -87,6 +87,33 @@ impl Backend {
         either!(self, backend => backend.has_queued())
     }
 
+    /// Whether completions are there, or may be at any moment without anybody saying so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_answers(&mut self) -> bool {
+        match self {
+            Backend::Uring(uring) => uring.has_answers(),
+            // Each is told.
+            Backend::Threads(_) => false,
+        }
+    }
+
+    /// A descriptor that becomes readable, as an edge, when completions are there or the eventfd was written to.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
+        match self {
+            Backend::Uring(uring) => uring.listen(),
+            Backend::Threads(threads) => threads.wake_fd().try_clone(),
+        }
+    }
+
+    /// Takes back one `listen`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn unlisten(&mut self) {
+        if let Backend::Uring(uring) = self {
+            uring.unlisten();
+        }
+    }
+
     /// How many operations that may fault, and so may be stuck, can be in flight while others still get on.
     pub(crate) fn slow_limit(&self) -> usize {
         either!(self, backend => backend.slow_limit())

@@ -129,6 +129,8 @@ pub(crate) struct Driver {
     pub(crate) woken: Vec<Waker>,
     /// To be dropped as soon as the driver is not borrowed.
     pub(crate) graves: Vec<Box<dyn Any>>,
+    /// Who takes turns when something is queued, where nobody calls `turn` anyway. Woken once.
+    pub(crate) starter: Option<Waker>,
     /// Requests with memory that has to be looked at before they are submitted; some may be over already.
     unseen: Vec<Key>,
     /// For the looks of one turn.
@@ -193,6 +195,7 @@ impl Driver {
             stats,
             woken: Vec::new(),
             graves: Vec::new(),
+            starter: None,
             id: new_id(),
             reason,
             backend,
@@ -684,6 +687,29 @@ impl Driver {
         self.call_up_waiting();
         self.now_stale = true;
         Ok((self.stats.ended - before) as usize)
+    }
+
+    /// Whether a turn would start something: what is queued, or what waits for room that there is.
+    #[inline]
+    pub(crate) fn wants_turn(&mut self) -> bool {
+        !self.unseen.is_empty() || self.backend.has_queued() || (!self.waiting.is_empty() && !self.free.is_empty())
+    }
+
+    /// Whether there are answers to take in, or may be at any moment without anybody saying so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_answers(&mut self) -> bool {
+        self.backend.has_answers()
+    }
+
+    /// A descriptor that becomes readable, as an edge, when something has an answer; until `unlisten` was called as often as this.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
+        self.backend.listen()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn unlisten(&mut self) {
+        self.backend.unlisten();
     }
 
     /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do next is

@@ -156,6 +156,9 @@ impl Inner {
         // The only place that takes it out is drop, when nobody else is left to call.
         let Some(inside) = driver.as_mut() else { unreachable!("the driver is gone before its last handle") };
         let result = f(inside);
+        if inside.starter.is_some() && inside.wants_turn() {
+            inside.woken.extend(inside.starter.take());
+        }
         if !inside.woken.is_empty() || !inside.graves.is_empty() {
             let mut woken = self.spare.take();
             std::mem::swap(&mut inside.woken, &mut woken);
@@ -187,13 +190,15 @@ impl Drop for Inner {
         driver.cancel_all();
         driver.drain(self.drain);
         driver.tidy();
-        let graves = std::mem::take(&mut driver.graves);
+        let (graves, starter) = (std::mem::take(&mut driver.graves), driver.starter.take());
         if driver.in_flight() > 0 {
             left_behind::keep(driver);
         } else {
             drop(driver);
         }
         drop(graves);
+        // It has nothing to do any more, and sees that.
+        starter.into_iter().for_each(Waker::wake);
     }
 }
 

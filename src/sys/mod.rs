@@ -7,6 +7,8 @@ pub(crate) mod pagemap;
 pub(crate) mod populate;
 pub(crate) mod procmap;
 pub(crate) mod stat;
+#[cfg(feature = "tokio")]
+pub(crate) mod timer;
 pub(crate) mod touch;
 
 use std::io;

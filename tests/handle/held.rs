@@ -53,6 +53,7 @@ unsafe impl IoBufMut for Held {
 }
 
 /// A wrapper around a buffer, as good a buffer as what is in it.
+#[allow(unused_macros)]
 macro_rules! delegate {
     ($wrapper:ty) => {
         // SAFETY: the inner buffer's promises.
@@ -79,4 +80,5 @@ macro_rules! delegate {
         }
     };
 }
+#[allow(unused_imports)]
 pub(crate) use delegate;

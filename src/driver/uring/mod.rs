@@ -9,6 +9,8 @@
 //! an answer to a request of that very file, never to a guess beforehand; the request is then sent by the other ring.
 
 mod entry;
+#[cfg(feature = "tokio")]
+mod listen;
 mod ring;
 
 use std::io;
@@ -75,6 +77,8 @@ pub(crate) struct Uring {
     bounded_workers: usize,
     timing: Timing,
     enters: u64,
+    #[cfg(feature = "tokio")]
+    listeners: listen::Listeners,
 }
 
 /// The ring that is polled, and how many operations it has.
@@ -130,6 +134,8 @@ impl Uring {
             bounded_workers: 0,
             timing,
             enters: 0,
+            #[cfg(feature = "tokio")]
+            listeners: listen::Listeners::default(),
         };
         uring.prove()?;
         uring.bounded_workers = uring.ask_bounded_workers(entries);
