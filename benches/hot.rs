@@ -4,6 +4,9 @@
 //! memory at most 1.10 of a bare ring without. It is printed at the end, as medians of runs that took turns. The device matters: on a slow
 //! one the thread sleeps between reads. A loop device over a tmpfs (`NOFAULT_DIR`, see `common`) is bound by the CPU alone.
 //! `NOFAULT_DEPTHS` names the depths, such as `8,32`.
+//!
+//! The last line: two engines on two threads against one, on reads that the page cache serves. Nothing is shared between them, so it tells
+//! whether the engine itself scales; to reach: at least 1.8 times the reads.
 
 mod common;
 #[path = "common/random_reads.rs"]
@@ -88,6 +91,33 @@ fn only_one(file: &TestFile, name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// How many times the reads of one engine two make in the same time, on a thread each, from the page cache.
+fn two_engines(file: &TestFile, rounds: usize, count: u64) -> io::Result<f64> {
+    file.cache()?;
+    let depth = 32;
+    let reads = |engine: Engine| -> io::Result<Duration> {
+        let pool = engine.pool(depth, BLOCK)?;
+        let file = Queued::buffered(engine, file, (0..depth).filter_map(|_| pool.get()).collect());
+        let mut queued = file?;
+        queued.run(count / 10)?;
+        let start = Instant::now();
+        queued.run(count)?;
+        Ok(start.elapsed())
+    };
+    let engine = || Engine::builder().depth(depth as u32).build();
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let one = reads(engine()?)?;
+        let two: Vec<io::Result<Duration>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| reads(engine()?))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))).collect()
+        });
+        let longest = two.into_iter().collect::<io::Result<Vec<_>>>()?.into_iter().max().unwrap_or_default();
+        times.push(2.0 * one.as_secs_f64() / longest.as_secs_f64());
+    }
+    Ok(common::median(&times))
+}
+
 fn main() -> io::Result<()> {
     let measure = common::mode() == Mode::Measure;
     let file = TestFile::new(if measure { 256 * MIB } else { MIB })?;
@@ -160,5 +190,10 @@ fn main() -> io::Result<()> {
         }
     }
     println!("{line}");
+    let (rounds, count) = if measure { (21, 50_000) } else { (1, 200) };
+    println!(
+        "reads from the page cache, two engines against one: {:.2} times (to reach: at least 1.8)",
+        two_engines(&file, rounds, count)?
+    );
     Ok(())
 }

@@ -80,8 +80,9 @@ fn main() -> io::Result<()> {
         for (column, name) in bench.peers() {
             group.bench_function(name, |bencher| {
                 let mut p999 = || {
-                    let round = bench.round(side, column, limits).expect("a round failed").expect("a round without a read");
-                    Duration::from_secs_f64(round.latency_us_p999 / 1e6)
+                    // Memory that would not get cold is tried again.
+                    let round = (0..10).find_map(|_| bench.round(side, column, limits).expect("a round failed"));
+                    Duration::from_secs_f64(round.expect("memory that gets cold").latency_us_p999 / 1e6)
                 };
                 bencher.iter_custom(|count| (0..count).map(|_| p999()).sum());
             });
@@ -99,6 +100,7 @@ fn main() -> io::Result<()> {
     for row in &rows {
         println!("\n{}\n{}", table::title(row), table::lines(row, usize::MAX).join("\n"));
     }
+    bench.cautions().for_each(|caution| println!("\n{caution}"));
     println!("\n{}", table::verdict(&rows).join("\n"));
     Ok(())
 }

@@ -145,14 +145,18 @@ pub(crate) struct Queued<B: 'static> {
 impl<B: IoBufMut> Queued<B> {
     /// As many reads are in flight as there are buffers.
     pub(crate) fn new(engine: Engine, file: &TestFile, buffers: Vec<B>) -> io::Result<Queued<B>> {
-        Ok(Queued {
-            queue: Queue::new(&engine),
-            idle: buffers,
-            random: Random::new(),
-            file: nofault::File::open(&engine, file.path())?,
-            file_bytes: file.bytes,
-            engine,
-        })
+        let opened = nofault::File::open(&engine, file.path())?;
+        Ok(Queued::of(engine, opened, file.bytes, buffers))
+    }
+
+    /// The same through the page cache.
+    pub(crate) fn buffered(engine: Engine, file: &TestFile, buffers: Vec<B>) -> io::Result<Queued<B>> {
+        let opened = nofault::OpenOptions::new().read(true).direct(false).open(&engine, file.path())?;
+        Ok(Queued::of(engine, opened, file.bytes, buffers))
+    }
+
+    fn of(engine: Engine, file: nofault::File, file_bytes: usize, idle: Vec<B>) -> Queued<B> {
+        Queued { queue: Queue::new(&engine), idle, random: Random::new(), file, file_bytes, engine }
     }
 
     fn read(&mut self, buffer: B) {

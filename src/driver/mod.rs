@@ -71,7 +71,8 @@ fn base_geometry(bounce: usize) -> Geometry {
         window: MIB,
         bounce,
         pass: 32 * MIB,
-        cold_pass: 4 * MIB,
+        cold_pass: MIB,
+        heavy: MIB / 2,
         ahead: 8 * MIB,
         tries: 6,
         middle: 64 << 10,
@@ -495,6 +496,11 @@ impl Driver {
             let old = list.waker.replace(waker.clone());
             self.bury(old);
         }
+    }
+
+    /// Whether a list has results.
+    pub(crate) fn has_ended(&self, list: u32) -> bool {
+        matches!(self.lists.get(list as usize), Some(Some(list)) if !list.ended.is_empty())
     }
 
     /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is dropped when the kernel is done with it.

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use left_behind::{LeftBehind, left_behind};
 pub use op::{Io, IoVec, RawIo, Simple};
@@ -308,6 +308,12 @@ impl Engine {
             };
             driver.turn(wait)
         })
+    }
+
+    /// When [`turn`](Engine::turn) has to be called at the latest, for those who drive the engine from an event loop of their own: the time of
+    /// a request ([`File::with_timeout`](crate::File::with_timeout)) is over then. May be that of a request which has ended since.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.inner.with(|driver| driver.next_deadline())
     }
 
     /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted in now and pinned. Requests with them are

@@ -116,6 +116,11 @@ impl<T: 'static> RequestSet<T> {
         });
     }
 
+    /// Whether there is one that is over, so that a wait would be in vain. Some requests are over at once.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty() || self.inner.with(|driver| driver.has_ended(self.list))
+    }
+
     /// What belongs to a request.
     #[inline]
     pub(crate) fn get(&self, name: u32) -> Option<&T> {

@@ -181,7 +181,7 @@ impl IoThread {
             if self.quit {
                 return;
             }
-            let idle = self.over == Share::default() && self.after.is_empty();
+            let idle = self.over == Share::default() && self.after.is_empty() && !self.set.has_ended();
             let wait = if idle && self.post.inbox.sleep() { Wait::Forever } else { Wait::No };
             match self.engine.inner.with(|driver| driver.short_turn(wait)) {
                 Ok(()) => refusals = 0,

@@ -43,6 +43,9 @@ pub(crate) struct Geometry {
     pub(crate) pass: usize,
     /// The same where memory had to be faulted in: the device is given work early, and often enough.
     pub(crate) cold_pass: usize,
+    /// A pass of a request that met absent memory is not submitted on this thread if it has so many bytes: to pin them takes long, and such a
+    /// request is in no hurry that others would have to wait for.
+    pub(crate) heavy: usize,
     /// How far ahead of the cursor memory is faulted in.
     pub(crate) ahead: usize,
     /// How many tries EAGAIN, EINTR and memory that vanishes between look and submission have, besides the halvings.
@@ -392,6 +395,7 @@ impl Transfer {
         let good = bytes.min(aligned) & !(block - 1);
         if good > 0 {
             self.stage = Stage::Submitted { len: good };
+            let offload = offload || (self.cold && good >= self.geometry.heavy);
             return Action::Submit { offset: self.position(), len: good, offload };
         }
         // Misaligned: what is there is copied, and what is not is faulted in first, so that no copy holds a bounce buffer while it faults.

@@ -176,7 +176,7 @@ impl Walk {
 
 fn geometry(direct: bool, mem: usize, block: usize, bounce: usize) -> Geometry {
     let page = 4;
-    Geometry { direct, whole: false, mem, block, page, window: 8, bounce, pass: 16, cold_pass: 8, ahead: 12, middle: 4, tries: 1 }
+    Geometry { direct, whole: false, mem, block, page, window: 8, bounce, pass: 16, cold_pass: 8, heavy: 8, ahead: 12, middle: 4, tries: 1 }
 }
 
 fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
@@ -259,7 +259,8 @@ fn real_geometry() -> Geometry {
         window: mib,
         bounce: mib,
         pass: 32 * mib,
-        cold_pass: 4 * mib,
+        cold_pass: mib,
+        heavy: mib / 2,
         ahead: 8 * mib,
         middle: 65536,
         tries: 6,

@@ -36,6 +36,8 @@ const CLAIMS: &[Claim] = &[
     Claim { of: "nofault-futures-pinned", against: Against::Peer("bare-registered"), reach: Reach::AtMost(1.02) },
     Claim { of: "nofault-futures-pinned", against: Against::All(Kind::Runtime), reach: Reach::Below(1.0) },
     Claim { of: "nofault-futures-foreign", against: Against::Peer("bare-plain"), reach: Reach::AtMost(1.10) },
+    Claim { of: "nofault-handle-pinned", against: Against::All(Kind::Blocking), reach: Reach::AtMost(0.7) },
+    Claim { of: "nofault-handle-foreign", against: Against::All(Kind::Blocking), reach: Reach::AtMost(0.7) },
 ];
 
 /// One ratio that was measured.

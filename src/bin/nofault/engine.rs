@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use nofault::{Backend, Engine, File, IoPath, OpenOptions, Timing};
 use serde::Serialize;
@@ -38,6 +39,37 @@ impl RingFacts {
             reason: info.reason.clone(),
             flags: info.flags.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+/// What a ring grants that is not asked for unless somebody wants it.
+#[derive(Clone, Serialize)]
+pub(crate) struct OnRequest {
+    granted: Vec<String>,
+    /// With the reasons.
+    refused: Vec<String>,
+}
+
+impl OnRequest {
+    /// Asks an engine for all of it, and reads a block of the file. `None` without io_uring.
+    pub(crate) fn ask(path: &Path) -> Option<OnRequest> {
+        let plain = Engine::builder().depth(8).backend(Backend::Uring).build().ok()?;
+        let builder = Engine::builder().depth(8).backend(Backend::Uring).timing(Timing::Off);
+        let engine = builder.io_poll(true).sq_poll(Duration::from_millis(1)).no_iowait(true).build().ok()?;
+        if let (Ok(file), Ok(pool)) = (File::open(&engine, path), engine.pool(1, 4096))
+            && let Some(buffer) = pool.get()
+        {
+            // What is wrong with the file is said elsewhere.
+            let _ = engine.block_on(file.read_at(buffer, 0));
+        }
+        let (before, info) = (plain.info(), engine.info());
+        let granted = info.flags.iter().filter(|flag| !before.flags.contains(flag)).map(ToString::to_string).collect();
+        Some(OnRequest { granted, refused: engine.stats().fallbacks })
+    }
+
+    /// For people: what was granted, and what was not and why.
+    pub(crate) fn lines(&self) -> (String, &[String]) {
+        (if self.granted.is_empty() { "nothing".to_owned() } else { self.granted.join(", ") }, &self.refused)
     }
 }
 

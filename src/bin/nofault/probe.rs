@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use io_uring::{IoUring, Parameters};
 use serde::Serialize;
 
-use crate::engine::{self, FileFacts, RingFacts};
+use crate::engine::{self, FileFacts, OnRequest, RingFacts};
 use crate::{BackendChoice, Outcome, facts, print, units};
 
 /// Options of `nofault probe`.
@@ -45,6 +45,8 @@ struct Answers {
     ring_features: Vec<&'static str>,
     ring_unavailable: Option<String>,
     engine: RingFacts,
+    /// What the builder may ask for besides: a kernel thread, polling, waiting that is no waiting for I/O.
+    on_request: Option<OnRequest>,
     #[serde(skip)]
     asked: BackendChoice,
 }
@@ -79,8 +81,10 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         (Ok((file, _)), _) => facts::filesystem(file),
         (Err(_), _) => File::open(path).map_or_else(|_| "unknown".into(), facts::filesystem),
     };
+    let mut on_request = None;
     let answer = opened.and_then(|(file, path)| {
         let answer = engine::open(&engine, &path).map_err(|e| format!("cannot open it: {e}"));
+        on_request = (engine.info().backend == "uring").then(|| OnRequest::ask(&path)).flatten();
         // Until here: the path may be that of this very descriptor.
         drop(file);
         answer
@@ -105,6 +109,7 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         ring_features,
         ring_unavailable,
         engine: RingFacts::of(&engine),
+        on_request,
         asked: arguments.backend,
     })
 }
@@ -193,7 +198,12 @@ fn render(a: &Answers) -> String {
     };
     line("because", a.engine.reason.as_deref().unwrap_or(because));
     if !a.engine.flags.is_empty() {
-        line("ring flags", &a.engine.flags.join(" "));
+        line("ring flags", &a.engine.flags.join(", "));
+    }
+    if let Some(on_request) = &a.on_request {
+        let (granted, refused) = on_request.lines();
+        line("on request", &granted);
+        refused.iter().for_each(|reason| line("", &format!("not: {reason}")));
     }
     out
 }

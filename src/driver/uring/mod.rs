@@ -329,18 +329,37 @@ impl Uring {
     }
 
     /// One io_uring_enter, tried again within bounds.
+    #[inline]
     fn call(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
+        if wait == Wait::No && self.timing != Timing::Off {
+            return self.call_with_care(wait, None, stats);
+        }
+        stats.enters += 1;
+        match self.ring.enter(wait) {
+            Ok(()) => Ok(()),
+            Err(error) => self.call_with_care(wait, Some(error), stats),
+        }
+    }
+
+    /// The same with the clock, and with what is done about errors; `refused` is the error of a first call.
+    #[cold]
+    fn call_with_care(&mut self, wait: Wait, mut refused: Option<io::Error>, stats: &mut Stats) -> io::Result<()> {
         for _ in 0..ENTER_TRIES {
-            stats.enters += 1;
-            let timed = wait == Wait::No && self.timing != Timing::Off && !self.ring.submission().is_empty();
-            let start = timed.then(Instant::now);
-            let result = self.ring.enter(wait);
-            if let Some(start) = start {
-                stats.submit_time.record(start.elapsed().as_nanos() as u64);
-            }
-            let error = match result {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let error = match refused.take() {
+                Some(error) => error,
+                None => {
+                    stats.enters += 1;
+                    let timed = wait == Wait::No && self.timing != Timing::Off && !self.ring.submission().is_empty();
+                    let start = timed.then(Instant::now);
+                    let result = self.ring.enter(wait);
+                    if let Some(start) = start {
+                        stats.submit_time.record(start.elapsed().as_nanos() as u64);
+                    }
+                    match result {
+                        Ok(()) => return Ok(()),
+                        Err(error) => error,
+                    }
+                }
             };
             match error.raw_os_error() {
                 Some(libc::ETIME) => return Ok(()),

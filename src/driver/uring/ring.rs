@@ -49,6 +49,8 @@ pub(super) struct Ring {
     handle: i32,
     /// Flags of every call.
     always: EnterFlags,
+    sq_poll: bool,
+    io_poll: bool,
 }
 
 /// `struct io_uring_rsrc_update` of include/uapi/linux/io_uring.h.
@@ -75,7 +77,13 @@ impl Ring {
     /// Sets up a ring, or says why there can't be one. `flags` gets the names of what was granted.
     pub(super) fn new(entries: u32, completions: u32, wishes: Wishes, flags: &mut Vec<&'static str>) -> io::Result<Ring> {
         let ring = negotiate(entries, completions, wishes, flags)?;
-        let mut ring = Ring { handle: ring.as_raw_fd(), always: EnterFlags::empty(), ring };
+        let mut ring = Ring {
+            handle: ring.as_raw_fd(),
+            always: EnterFlags::empty(),
+            sq_poll: ring.params().is_setup_sqpoll(),
+            io_poll: ring.params().is_setup_iopoll(),
+            ring,
+        };
         if ring.register() {
             flags.push("registered ring");
         }
@@ -134,15 +142,15 @@ impl Ring {
     }
 
     /// One io_uring_enter: submits what is queued, and waits for a completion as told.
+    #[inline]
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        let polls = (self.ring.params().is_setup_sqpoll(), self.ring.params().is_setup_iopoll());
         let mut flags = self.always;
         let queue = self.ring.submission();
         let submit = queue.len() as libc::c_uint;
-        if wait != Wait::No || polls.1 || queue.taskrun() || queue.cq_overflow() {
+        if wait != Wait::No || self.io_poll || queue.taskrun() || queue.cq_overflow() {
             flags |= EnterFlags::GETEVENTS;
         }
-        if polls.0 {
+        if self.sq_poll {
             if queue.need_wakeup() {
                 flags |= EnterFlags::SQ_WAKEUP;
             } else if wait == Wait::No && !flags.contains(EnterFlags::GETEVENTS) {
@@ -165,6 +173,7 @@ impl Ring {
         self.call(0, 0, flags, std::ptr::null(), 0)
     }
 
+    #[inline]
     fn call(&mut self, submit: u32, min_complete: u32, flags: EnterFlags, argument: *const libc::c_void, size: usize) -> io::Result<()> {
         // SAFETY: the handle is this ring's, and `argument`, if there is one, lives until the call returns. The entries were pushed by
         // callers who keep what they name.

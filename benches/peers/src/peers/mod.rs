@@ -11,6 +11,8 @@ mod glommio;
 mod monoio;
 mod nofault;
 mod nofault_futures;
+#[cfg(feature = "tokio")]
+mod nofault_handle;
 mod nofault_queue;
 mod threads;
 #[cfg(feature = "tokio")]
@@ -65,6 +67,10 @@ pub(crate) const ALL: &[Entry] = &[
     nofault_queue::FOREIGN,
     nofault_futures::PINNED,
     nofault_futures::FOREIGN,
+    #[cfg(feature = "tokio")]
+    nofault_handle::PINNED,
+    #[cfg(feature = "tokio")]
+    nofault_handle::FOREIGN,
     #[cfg(feature = "tokio-uring")]
     tokio_uring::FIXED,
     #[cfg(feature = "tokio-uring")]

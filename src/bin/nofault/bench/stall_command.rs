@@ -19,6 +19,7 @@ use super::stall::{Bench, Column, Row, TO_REACH, table};
 use super::table::{Paint, WIDTH, notes as render_notes, setting as render_setting};
 use super::{Arguments, begin_rounds, fill, interrupt, progress_bar, ring, say, setting, show, status};
 use crate::engine::{self, FileFacts, RingFacts};
+use crate::text::wrap;
 use crate::{Outcome, facts};
 
 /// Everything that a run found out.
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     said?;
     let signal = stop.load(Ordering::Relaxed);
     let failed = rows.iter().flat_map(|row| &row.columns).any(|cell| cell.column == NOFAULT && cell.unavailable.is_some());
-    notes.extend(reasons(&rows));
+    notes.extend(bench.cautions().chain(reasons(&rows)));
     let report =
         StallReport { setting, cold_place: cold.place.clone(), p999_ratio_to_reach: TO_REACH, rows, notes, interrupted: signal != 0 };
     show(arguments, &report, |paint| render(&report, paint))?;
@@ -150,7 +151,7 @@ fn render(report: &StallReport, paint: Paint) -> String {
         table::lines(row, WIDTH).iter().for_each(|line| add(line));
     }
     add("");
-    table::verdict(&report.rows).iter().for_each(|line| add(line));
+    table::verdict(&report.rows).iter().flat_map(|line| wrap(line, WIDTH)).for_each(|line| add(&line));
     add("");
     out + &render_notes(&report.notes, report.interrupted, paint)
 }

@@ -64,8 +64,8 @@ impl Bare {
         self.push(entry, place as u64)
     }
 
-    /// The requests in flight, or those of them that were not carried out to the end, and what went wrong.
-    fn run(&mut self, stream: &mut Stream<'_>) -> io::Result<()> {
+    /// One round, and how its requests ended. The error is the ring's: then some may still be in flight.
+    fn run(&mut self, stream: &mut Stream<'_>) -> io::Result<io::Result<()>> {
         let mut flying = 0;
         let mut failed = Ok(());
         let mut cold_len = 0;
@@ -107,7 +107,7 @@ impl Bare {
                 flying += 1;
             }
         }
-        failed
+        Ok(failed)
     }
 
     /// The place and the result of a request that has ended.
@@ -122,11 +122,7 @@ impl Peer for Bare {
         if self.lost {
             return Err(io::Error::other("an earlier wait on this ring failed"));
         }
-        // Until the round has ended well.
-        self.lost = true;
-        let result = self.run(stream);
-        self.lost = result.is_err();
-        result
+        self.run(stream).inspect_err(|_| self.lost = true)?
     }
 }
 

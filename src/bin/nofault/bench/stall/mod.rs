@@ -115,19 +115,29 @@ impl<'a> Bench<'a> {
         self.columns.iter().enumerate().filter(|(_, column)| column.peer.is_ok()).map(|(n, column)| (n, column.name)).collect()
     }
 
+    /// What has to be known of the cold memory to read the figures.
+    pub(crate) fn cautions(&self) -> impl Iterator<Item = String> {
+        self.sides.iter().filter_map(|side| side.memory.as_ref().ok()?.as_ref()?.caution())
+    }
+
     /// Rounds that [`Bench::run`] will do for each of its `rounds`.
     pub(crate) fn cells(&self) -> usize {
         self.kinds().len() * self.peers().len()
     }
 
-    /// One round of one peer beside one kind of cold request; none when stopped before a read was counted.
+    /// One round of one peer beside one kind of cold request; none when stopped before a read was counted, or if the memory would not get cold
+    /// this time.
     pub(crate) fn round(&mut self, side: usize, column: usize, limits: Limits<'_>) -> Result<Option<Round>, String> {
         let (side, column) = (&mut self.sides[side], &mut self.columns[column]);
         let (memory, peer) = (side.memory.as_mut().map_err(|e| e.clone())?, column.peer.as_mut().map_err(|e| e.clone())?);
         let provider = match memory {
             Some(memory) => {
-                memory.make_cold().map_err(|stop| format!("cannot make memory cold: {}", words(stop)))?;
-                memory.provider()
+                match memory.make_cold() {
+                    Ok(()) => memory.provider(),
+                    // It was possible before, and may be again.
+                    Err(Stop::Skip(_)) => return Ok(None),
+                    Err(Stop::Fail(reason)) => return Err(format!("cannot make memory cold: {reason}")),
+                }
             }
             None => Provider::NONE,
         };
@@ -135,7 +145,7 @@ impl<'a> Bench<'a> {
         match provider.during(|| peer.round(&mut stream)) {
             Ok(Ok(())) => Ok(stream.round()),
             Ok(Err(error)) => Err(format!("a request failed: {error}")),
-            Err(stop) => Err(format!("the fault handler: {}", words(stop))),
+            Err(Stop::Skip(reason) | Stop::Fail(reason)) => Err(format!("the fault handler: {reason}")),
         }
     }
 
@@ -186,12 +196,6 @@ impl<'a> Bench<'a> {
             }
         }
         rows
-    }
-}
-
-fn words(stop: Stop) -> String {
-    match stop {
-        Stop::Skip(reason) | Stop::Fail(reason) => reason,
     }
 }
 

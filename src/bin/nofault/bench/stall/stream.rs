@@ -61,7 +61,7 @@ pub(crate) struct Stream<'a> {
     last_turn: Instant,
     longest_turn: Duration,
     due: [Instant; DEPTH],
-    /// Reads that are not to be counted any more: the first ones start all at once.
+    /// Reads that are still not to be counted, nor the turns until then: the first ones start all at once.
     skipped: usize,
     cold_since: Option<Instant>,
     cold_due: Instant,
@@ -104,7 +104,9 @@ impl<'a> Stream<'a> {
     }
 
     fn turn_at(&mut self, now: Instant) -> Instant {
-        self.longest_turn = self.longest_turn.max(now.saturating_duration_since(self.last_turn));
+        if self.skipped == 0 {
+            self.longest_turn = self.longest_turn.max(now.saturating_duration_since(self.last_turn));
+        }
         self.last_turn = now;
         now
     }
