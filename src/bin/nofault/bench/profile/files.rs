@@ -164,10 +164,11 @@ impl Files {
         if !entry.laid_out {
             return Ok(true);
         }
-        match rustix::fs::fallocate(&file, FallocateFlags::empty(), from, entry.bytes - from) {
-            Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)) => return Err(fail(error.into())),
-            // A filesystem without preallocation is filled all the same.
-            _ => {}
+        // A filesystem without preallocation is filled all the same.
+        if let Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)) =
+            rustix::fs::fallocate(&file, FallocateFlags::empty(), from, entry.bytes - from)
+        {
+            return Err(fail(error.into()));
         }
         let mut rng = fastrand::Rng::with_seed(0x6e6f_6661_756c_7400 ^ at as u64);
         let mut block = vec![0; BLOCK];

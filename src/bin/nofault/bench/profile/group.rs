@@ -113,7 +113,7 @@ impl Drop for Announce<'_> {
 
 enum News {
     Ready,
-    Over { job: usize, result: Result<Record, String>, notes: Vec<String> },
+    Over { job: usize, result: Result<Box<Record>, String>, notes: Vec<String> },
 }
 
 /// What all workers of a run share.
@@ -155,7 +155,7 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
                         shared.stop.failed.store(true, Ordering::Relaxed);
                     }
                     // The other end waits for this.
-                    let _ = sender.send(News::Over { job: number, result, notes });
+                    let _ = sender.send(News::Over { job: number, result: result.map(Box::new), notes });
                 });
                 match begun {
                     Ok(_) => waiting += 1,
@@ -178,7 +178,7 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
             match news.recv_timeout(Duration::from_millis(200)) {
                 Ok(News::Ready) => waiting -= 1,
                 Ok(News::Over { job, result, notes: more }) => {
-                    over.push((job, result));
+                    over.push((job, result.map(|record| *record)));
                     notes.extend(more);
                 }
                 Err(RecvTimeoutError::Timeout) => {}

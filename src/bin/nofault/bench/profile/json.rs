@@ -62,10 +62,10 @@ fn entry(report: &JobReport, cell: &Cell) -> Option<Value> {
         "eta": 0,
         "elapsed": seconds.ceil() as u64,
         "job options": options(report),
-        "read": side(&record.read, &record, cell, |record| &record.read),
-        "write": side(&record.write, &record, cell, |record| &record.write),
-        "trim": side(&Record::new().read, &record, cell, |record| &record.read),
-        "sync": { "total_ios": record.sync.requests, "lat_ns": times(&record.sync.latency_ns, true) },
+        "read": side(report, &record.read, &record, cell, |record| &record.read),
+        "write": side(report, &record.write, &record, cell, |record| &record.write),
+        "trim": side(report, &Record::new().read, &record, cell, |record| &record.read),
+        "sync": { "total_ios": record.sync.requests, "lat_ns": times(&record.sync.latency_ns, &percentiles(report, true)) },
         "job_runtime": (seconds * 1e3 * workers) as u64,
         "usr_cpu": percent(record.usage.user),
         "sys_cpu": percent(record.usage.system),
@@ -101,7 +101,8 @@ fn options(report: &JobReport) -> Map<String, Value> {
 }
 
 /// Reads or writes.
-fn side(side: &Side, record: &Record, cell: &Cell, of: impl Fn(&Record) -> &Side) -> Value {
+fn side(report: &JobReport, side: &Side, record: &Record, cell: &Cell, of: impl Fn(&Record) -> &Side) -> Value {
+    let options = &report.job.options;
     let seconds = record.elapsed.as_secs_f64();
     let per_second = |value: u64| if side.requests == 0 { 0.0 } else { value as f64 / seconds.max(1e-9) };
     // fio's samples are of half seconds, these are of rounds.
@@ -122,9 +123,9 @@ fn side(side: &Side, record: &Record, cell: &Cell, of: impl Fn(&Record) -> &Side
         "total_ios": side.requests,
         "short_ios": 0,
         "drop_ios": 0,
-        "slat_ns": times(&if side.requests > 0 { record.submit_ns.clone() } else { side.latency_ns.clone() }, false),
-        "clat_ns": times(&side.latency_ns, true),
-        "lat_ns": times(&side.latency_ns, false),
+        "slat_ns": times(&if side.requests > 0 { record.submit_ns.clone() } else { side.latency_ns.clone() }, &percentiles(report, options.slat_percentiles)),
+        "clat_ns": times(&side.latency_ns, &percentiles(report, options.clat_percentiles)),
+        "lat_ns": times(&side.latency_ns, &percentiles(report, options.lat_percentiles)),
     });
     for (name, samples) in [("bw", &bandwidths), ("iops", &rates)] {
         value[format!("{name}_min")] = json!(samples.least());
@@ -137,7 +138,16 @@ fn side(side: &Side, record: &Record, cell: &Cell, of: impl Fn(&Record) -> &Side
     value
 }
 
-fn times(histogram: &Histogram<u64>, percentiles: bool) -> Value {
+/// The percentiles that the job asks for; none if it asks for none.
+fn percentiles(report: &JobReport, asked: bool) -> Vec<f64> {
+    match &report.job.options.percentiles {
+        _ if !asked => Vec::new(),
+        usual if usual.is_empty() => PERCENTILES.to_vec(),
+        listed => listed.clone(),
+    }
+}
+
+fn times(histogram: &Histogram<u64>, percentiles: &[f64]) -> Value {
     let mut value = json!({
         "min": if histogram.is_empty() { 0 } else { histogram.min() },
         "max": histogram.max(),
@@ -145,9 +155,9 @@ fn times(histogram: &Histogram<u64>, percentiles: bool) -> Value {
         "stddev": histogram.stdev(),
         "N": histogram.len(),
     });
-    if percentiles && !histogram.is_empty() {
-        let at = |percentile: f64| (format!("{percentile:.6}"), Value::from(histogram.value_at_percentile(percentile)));
-        value["percentile"] = Value::Object(PERCENTILES.into_iter().map(at).collect());
+    if !percentiles.is_empty() && !histogram.is_empty() {
+        let at = |&percentile: &f64| (format!("{percentile:.6}"), Value::from(histogram.value_at_percentile(percentile)));
+        value["percentile"] = Value::Object(percentiles.iter().map(at).collect());
     }
     value
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nofault::fio::random::Requests;
-use nofault::fio::{Job, JobFile, Memory, PerDirection, Size, Surroundings, SyncMode};
+use nofault::fio::{Job, JobFile, Memory, Size, Surroundings, SyncMode};
 
 use super::files::{Files, Wish};
 
@@ -134,6 +134,9 @@ impl Plan {
             }),
             _ => None,
         };
+        if options.unlink && existing.iter().any(Option::is_some) && clone == 0 {
+            self.warnings.push(format!("{place}: warning: unlink has no effect on a file that was there before"));
+        }
         let files = found.into_iter().map(|(file, _)| file).collect();
         Ok(Worker { files, bytes: job.io_bytes(&regions), requests, seed, mapped })
     }
@@ -201,6 +204,4 @@ fn change(job: &mut Job, changes: &Changes<'_>) {
         options.runtime = Some(runtime);
         options.ramp_time = options.ramp_time.min(runtime / RAMP_SHARE);
     }
-    // What only says how fast would divide by nothing.
-    options.rate = PerDirection { read: options.rate.read.filter(|&rate| rate > 0), write: options.rate.write.filter(|&rate| rate > 0) };
 }
