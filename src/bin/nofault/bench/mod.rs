@@ -9,6 +9,7 @@ mod interrupt;
 mod memory;
 mod meter;
 mod nofault;
+mod profile;
 mod report;
 mod ring;
 mod runner;
@@ -41,18 +42,20 @@ use crate::{BackendChoice, Outcome, facts, print, units};
 /// Options of `nofault bench`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    profile: profile::Options,
     /// Directory to make the file in; the filesystem there is what is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// Size of the file, rounded up to whole MiB
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = file_size)]
-    size: u64,
+    /// Size of the file, rounded up to whole MiB [default: 256M, or what a PROFILE says]
+    #[arg(long, value_name = "SIZE", value_parser = file_size)]
+    size: Option<u64>,
     /// Time for each row in each column
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
     seconds: Duration,
-    /// Rounds that this time is divided into; figures are medians over them
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
+    /// Rounds that this time is divided into, or that a PROFILE is run for; figures are medians over them [default: 5, or 1 of a PROFILE]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
     /// Only the rows with this in their name; may be given again
     #[arg(long, value_name = "ROW", value_parser = row_name)]
     only: Vec<String>,
@@ -105,13 +108,28 @@ const JOINED_SHARE: f64 = 0.7;
 /// Requests of a buffered writing round where no direct column shows how many the device takes in that time.
 const BUFFERED_WRITES: u64 = 2048;
 
+impl Arguments {
+    /// The size of the file that is made where no profile says so.
+    fn file_bytes(&self) -> u64 {
+        self.size.unwrap_or(256 << 20)
+    }
+
+    /// The rounds where no profile is run.
+    fn row_rounds(&self) -> u32 {
+        self.rounds.unwrap_or(5)
+    }
+}
+
 /// Runs the bench.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if !arguments.profile.profiles.is_empty() {
+        return profile::run(arguments);
+    }
     if arguments.stall { stall_command::run(arguments) } else { run_rows(arguments) }
 }
 
 fn run_rows(arguments: &Arguments) -> Outcome {
-    let mut rows = workload::rows(arguments.size);
+    let mut rows = workload::rows(arguments.file_bytes());
     if arguments.list {
         let list: String = rows.iter().map(|row| format!("{:<22}{}\n", row.name, row.title())).collect();
         return print(&list).map(|()| ExitCode::SUCCESS);
@@ -119,7 +137,7 @@ fn run_rows(arguments: &Arguments) -> Outcome {
     if !arguments.only.is_empty() {
         rows.retain(|row| arguments.only.iter().any(|part| row.name.contains(part)));
     }
-    let scratch = Scratch::new(&arguments.dir, arguments.size)?;
+    let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
     let stop = interrupt::watch(!scratch.has_name()).map_err(|e| format!("cannot watch for signals: {e}"))?;
     scratch.reserve(&arguments.dir)?;
     let largest = rows.iter().map(|row| row.request).max().unwrap_or(0);
@@ -132,10 +150,10 @@ fn run_rows(arguments: &Arguments) -> Outcome {
     let setting = setting(arguments, &scratch, columns.nofault().file(), columns.nofault().ring());
     let mut report = Report { setting, rows: Vec::new(), notes: Vec::new(), interrupted: false };
     if filled {
-        let rounds = rows.len() as u64 * u64::from(arguments.rounds) * 2 * Column::ALL.len() as u64;
+        let rounds = rows.len() as u64 * u64::from(arguments.row_rounds()) * 2 * Column::ALL.len() as u64;
         begin_rounds(&bar, rounds);
-        let offsets = Offsets::new(arguments.size, 0x6e66);
-        let place = Place { file: arguments.size, offsets: &offsets, memory: &memory, stop: &stop };
+        let offsets = Offsets::new(arguments.file_bytes(), 0x6e66);
+        let place = Place { file: arguments.file_bytes(), offsets: &offsets, memory: &memory, stop: &stop };
         let mut session = Session { arguments, scratch: &scratch, place, bar: &bar, meter: Meter::new()? };
         for row in &rows {
             report.rows.push(session.row(row, &mut columns)?);
@@ -198,7 +216,7 @@ impl Session<'_> {
     fn row(&mut self, row: &Row, columns: &mut Columns<'_>) -> Result<RowReport, String> {
         say(self.arguments, self.bar, row.name)?;
         let mut cells: [Rounds; Column::ALL.len()] = Default::default();
-        'rounds: for number in 0..self.arguments.rounds {
+        'rounds: for number in 0..self.arguments.row_rounds() {
             for pass in [Pass::Joined, Pass::Split] {
                 for turn in 0..Column::ALL.len() {
                     // Each round begins with another column: whatever one leaves behind in the device, it is not always the same one's gain.
@@ -235,10 +253,11 @@ impl Session<'_> {
     ) -> Result<(), String> {
         self.scratch.cool().and_then(|()| self.place.memory.cool()).map_err(|e| format!("cannot make ready for a round: {e}"))?;
         let share = if pass == Pass::Joined { JOINED_SHARE } else { 1.0 - JOINED_SHARE };
-        let time = self.arguments.seconds.mul_f64(share / f64::from(self.arguments.rounds));
+        let time = self.arguments.seconds.mul_f64(share / f64::from(self.arguments.row_rounds()));
         let most = if column == Column::Buffered && row.access == Access::Write { buffered_writes(cells) } else { u64::MAX };
         // Rounds walk through the file; the columns of one round walk through the same part.
-        let start = u64::from(number).wrapping_mul(self.arguments.size / row.request as u64 / u64::from(self.arguments.rounds));
+        let start =
+            u64::from(number).wrapping_mul(self.arguments.file_bytes() / row.request as u64 / u64::from(self.arguments.row_rounds()));
         let runner = columns.runner(column, pass);
         let deadline = Instant::now() + time;
         let mut feed = Feed::new(*row, self.place, deadline, most, start);
@@ -297,7 +316,7 @@ fn setting(arguments: &Arguments, scratch: &Scratch, file: FileFacts, engine: Ri
         file_bytes: scratch.bytes,
         file,
         engine,
-        rounds: arguments.rounds,
+        rounds: arguments.row_rounds(),
         seconds_per_cell: arguments.seconds.as_secs_f64(),
     }
 }

@@ -39,7 +39,7 @@ const NOFAULT: &str = "nofault";
 
 /// Runs it.
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let scratch = Scratch::new(&arguments.dir, arguments.size)?;
+    let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
     let stop = interrupt::watch(!scratch.has_name()).map_err(|e| format!("cannot watch for signals: {e}"))?;
     scratch.reserve(&arguments.dir)?;
     let bar = progress_bar();
@@ -63,13 +63,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
     let size = usize::try_from(scratch.bytes).unwrap_or(usize::MAX);
     let mut bench = Bench::new(columns, size, cold.bytes, Scale::Full)?;
-    let time = arguments.seconds.div_f64(arguments.rounds.into());
+    let time = arguments.seconds.div_f64(arguments.row_rounds().into());
     let mut said = Ok(());
     let mut told = Vec::new();
     let mut rows = Vec::new();
     if filled {
-        begin_rounds(&bar, bench.cells() as u64 * u64::from(arguments.rounds));
-        rows = bench.run(arguments.rounds as usize, Limits { time, stop: &stop }, |kind, column| {
+        begin_rounds(&bar, bench.cells() as u64 * u64::from(arguments.row_rounds()));
+        rows = bench.run(arguments.row_rounds() as usize, Limits { time, stop: &stop }, |kind, column| {
             bar.set_message(format!("{}, {column}", kind.title(Scale::Full)));
             bar.inc(1);
             if !told.contains(&kind) && said.is_ok() {

@@ -27,7 +27,7 @@ impl Paint {
     }
 
     /// A ratio, green or red from a twentieth away from 1.
-    fn ratio(self, text: &str, ratio: f64) -> String {
+    pub(crate) fn ratio(self, text: &str, ratio: f64) -> String {
         match ratio {
             r if r >= 1.05 => self.wrap("32", text),
             r if r <= 0.95 => self.wrap("31", text),

@@ -1,0 +1,152 @@
+//! `nofault bench PROFILE...`: fio's job files, carried out by nofault and by a bare ring, side by side.
+//!
+//! This file knows the options and the order in which things happen: all is read and looked at before anything is written; then group after
+//! group, each in rounds that alternate between the columns; files are removed as soon as no later group uses them.
+
+mod engine_lane;
+mod figures;
+mod files;
+mod group;
+mod json;
+mod lane;
+mod memory;
+mod plan;
+mod record;
+mod ring_lane;
+mod script;
+mod table;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use self::figures::{JobReport, Report};
+use self::group::{Column, RUN_TICKS, Watch};
+use self::plan::{Changes, Group, Plan};
+use super::{Arguments, interrupt, progress_bar, status, style};
+use crate::{Outcome, facts, units};
+
+/// Options for job files.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// fio job files to carry out instead; files of theirs are made in --dir and removed at the end
+    #[arg(value_name = "PROFILE", conflicts_with_all = ["only", "list", "stall", "seconds"])]
+    pub(crate) profiles: Vec<PathBuf>,
+    /// Run each job of the profiles so long, whatever they say
+    #[arg(long, value_name = "SECONDS", requires = "profiles", value_parser = units::parse_seconds)]
+    runtime: Option<Duration>,
+    /// Let the profiles write to files and block devices that are there already
+    #[arg(long, requires = "profiles")]
+    overwrite: bool,
+}
+
+/// Runs the profiles.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let options = &arguments.profile;
+    let changes = Changes { dir: &arguments.dir, size: arguments.size, runtime: options.runtime };
+    let mut plan = Plan::read(&options.profiles, &changes)?;
+    for warning in &plan.warnings {
+        // Nobody is left to tell when stderr itself is gone.
+        let _ = writeln!(io::stderr(), "nofault: {warning}");
+    }
+    plan.files.check(options.overwrite)?;
+    // The second signal does not end it at once: there are files to be removed.
+    let stop = interrupt::watch(false).map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let bar = progress_bar();
+    let rounds = arguments.rounds.unwrap_or(1);
+    let mut report = Report::new(&arguments.dir, rounds);
+    let mut session = Session { arguments, rounds, stop: &stop, bar: &bar, position: 0 };
+    let runs: u64 = plan.groups.len() as u64 * u64::from(rounds) * Column::ALL.len() as u64;
+    for at in 0..plan.groups.len() {
+        let (jobs, notes) = session.group(&mut plan, at, runs)?;
+        report.add(jobs, notes);
+        for file in plan.groups[at].last_use.clone() {
+            plan.files.remove(file);
+        }
+        if stop.load(Ordering::Relaxed) != 0 {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    // Before anything is printed: whoever reads the end of it finds the directory as it was.
+    drop(plan);
+    report.interrupted = stop.load(Ordering::Relaxed) != 0;
+    let failed = report.jobs.iter().flat_map(|job| &job.cells).any(|cell| cell.column != Column::Bare && cell.failed.is_some());
+    super::show(arguments, &json::document(&report), |paint| table::render(&report, paint))?;
+    Ok(status(stop.load(Ordering::Relaxed), failed))
+}
+
+struct Session<'a> {
+    arguments: &'a Arguments,
+    rounds: u32,
+    stop: &'a AtomicUsize,
+    bar: &'a ProgressBar,
+    position: u64,
+}
+
+impl Session<'_> {
+    /// All rounds of one group in all columns.
+    fn group(&mut self, plan: &mut Plan, at: usize, runs: u64) -> Result<(Vec<JobReport>, Vec<String>), String> {
+        let mut jobs: Vec<JobReport> = plan.groups[at].jobs.iter().map(JobReport::new).collect();
+        let mut notes: Vec<String> = Vec::new();
+        if !self.lay_out(plan, at)? {
+            return Ok((jobs, notes));
+        }
+        let (group, files) = (&plan.groups[at], &plan.files);
+        self.bar.set_style(style("{bar:20} {percent:>3}%  {wide_msg}  {eta} left"));
+        self.bar.set_length(runs * RUN_TICKS);
+        let title = title(group);
+        for round in 0..self.rounds as usize {
+            for turn in 0..Column::ALL.len() {
+                // Each round begins with another column, so that it is not always the same one that gains from what another leaves behind.
+                let column = Column::ALL[(round + turn) % Column::ALL.len()];
+                self.bar.set_position(self.position);
+                if jobs.iter().all(|job| job.cell(column).failed.is_none()) {
+                    if self.arguments.verbose {
+                        super::say(self.arguments, self.bar, &format!("{title}, {}", column.title()))?;
+                    }
+                    group.files().into_iter().try_for_each(|file| files.reset(file))?;
+                    let watch =
+                        Watch { signal: self.stop, backend: self.arguments.backend, bar: self.bar, from: self.position, title: &title };
+                    let outcome = group::run(group, column, files, &watch);
+                    jobs.iter_mut().zip(outcome.jobs).for_each(|(job, result)| job.cell_mut(column).add(result));
+                    notes.extend(outcome.notes);
+                }
+                self.position += RUN_TICKS;
+                if self.stop.load(Ordering::Relaxed) != 0 {
+                    return Ok((jobs, notes));
+                }
+            }
+        }
+        Ok((jobs, notes))
+    }
+
+    /// Makes the files of a group. False if there was a reason to stop.
+    fn lay_out(&mut self, plan: &mut Plan, at: usize) -> Result<bool, String> {
+        let files = plan.groups[at].files();
+        let total: u64 = files.iter().map(|&file| plan.files.missing(file)).sum();
+        self.bar.set_style(style("{bar:20} {percent:>3}%  laying out {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"));
+        self.bar.set_length(total.max(1));
+        let mut before = 0;
+        for file in files {
+            let missing = plan.files.missing(file);
+            if !plan.files.lay_out(file, self.stop, |written| self.bar.set_position(before + written))? {
+                return Ok(false);
+            }
+            before += missing;
+        }
+        Ok(self.stop.load(Ordering::Relaxed) == 0)
+    }
+}
+
+fn title(group: &Group) -> String {
+    group.jobs.iter().map(|job| job.job.name.as_str()).collect::<Vec<_>>().join("+")
+}
+
+/// The kernel's release, for the head of reports.
+fn kernel() -> String {
+    facts::kernel_release()
+}

@@ -1,0 +1,192 @@
+//! What one worker measured, and how workers and rounds add up.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::time::ClockId;
+
+/// Requests of one kind.
+#[derive(Clone)]
+pub(super) struct Side {
+    pub(super) requests: u64,
+    pub(super) bytes: u64,
+    /// From making a request to seeing it done.
+    pub(super) latency_ns: Histogram<u64>,
+}
+
+impl Side {
+    fn new() -> Side {
+        Side { requests: 0, bytes: 0, latency_ns: histogram() }
+    }
+
+    fn add(&mut self, other: &Side) {
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        merge(&mut self.latency_ns, &other.latency_ns);
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    // Three digits are always allowed; it grows with what it is given.
+    Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are within 0 to 5"))
+}
+
+pub(super) fn merge(into: &mut Histogram<u64>, more: &Histogram<u64>) {
+    // Both grow by themselves, so there is always room.
+    let _ = into.add(more);
+}
+
+pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    let _ = histogram.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX >> 1).clamp(1, 1 << 42));
+}
+
+/// What a thread has used so far, as getrusage(2) counts it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Usage {
+    pub(super) user: Duration,
+    pub(super) system: Duration,
+    pub(super) switches: u64,
+    pub(super) major_faults: u64,
+    pub(super) minor_faults: u64,
+    /// User and system time of the whole process, io_uring's workers included.
+    pub(super) process: Duration,
+}
+
+impl Usage {
+    fn now() -> Usage {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the struct has the kernel's layout and lives until the call returns; zeroes are a valid one should the call fail.
+        let usage = unsafe {
+            libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        let time = |t: libc::timeval| Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64);
+        Usage {
+            user: time(usage.ru_utime),
+            system: time(usage.ru_stime),
+            switches: (usage.ru_nvcsw + usage.ru_nivcsw) as u64,
+            major_faults: usage.ru_majflt as u64,
+            minor_faults: usage.ru_minflt as u64,
+            process: Duration::try_from(rustix::time::clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default(),
+        }
+    }
+
+    fn since(self, before: Usage) -> Usage {
+        Usage {
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
+            switches: self.switches.saturating_sub(before.switches),
+            major_faults: self.major_faults.saturating_sub(before.major_faults),
+            minor_faults: self.minor_faults.saturating_sub(before.minor_faults),
+            process: self.process.saturating_sub(before.process),
+        }
+    }
+}
+
+/// What was measured of a worker, or of all workers of a job.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) read: Side,
+    pub(super) write: Side,
+    pub(super) sync: Side,
+    /// The times of calls that submit, of those that were timed.
+    pub(super) submit_ns: Histogram<u64>,
+    pub(super) elapsed: Duration,
+    pub(super) usage: Usage,
+    /// This job's part of what nobody's thread has used: io_uring's workers.
+    pub(super) workers_cpu: Duration,
+    begun: Option<(Instant, Usage)>,
+}
+
+impl Record {
+    pub(super) fn new() -> Record {
+        Record {
+            read: Side::new(),
+            write: Side::new(),
+            sync: Side::new(),
+            submit_ns: histogram(),
+            elapsed: Duration::ZERO,
+            usage: Usage::default(),
+            workers_cpu: Duration::ZERO,
+            begun: None,
+        }
+    }
+
+    /// From here on it counts.
+    pub(super) fn begin(&mut self, now: Instant) {
+        if self.begun.is_none() {
+            self.begun = Some((now, Usage::now()));
+        }
+    }
+
+    /// Whether it counts.
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// A request that was made then and moved so many bytes.
+    pub(super) fn ended(&mut self, kind: Kind, bytes: u64, started: Instant, now: Instant) {
+        let side = match kind {
+            Kind::Read => &mut self.read,
+            Kind::Write => &mut self.write,
+            Kind::Sync => &mut self.sync,
+        };
+        side.requests += 1;
+        side.bytes += bytes;
+        record(&mut side.latency_ns, now.saturating_duration_since(started));
+    }
+
+    /// All is done, the sync at the end too.
+    pub(super) fn end(&mut self) {
+        if let Some((begun, usage)) = self.begun {
+            self.elapsed = begun.elapsed();
+            self.usage = Usage::now().since(usage);
+        }
+    }
+
+    /// Reads and writes.
+    pub(super) fn requests(&self) -> u64 {
+        self.read.requests + self.write.requests
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.read.bytes + self.write.bytes
+    }
+
+    /// Takes in a worker that ran beside this one (`beside`), or another round of the same.
+    pub(super) fn add(&mut self, other: &Record, beside: bool) {
+        self.read.add(&other.read);
+        self.write.add(&other.write);
+        self.sync.add(&other.sync);
+        merge(&mut self.submit_ns, &other.submit_ns);
+        let usage = &mut self.usage;
+        usage.user += other.usage.user;
+        usage.system += other.usage.system;
+        usage.switches += other.usage.switches;
+        usage.major_faults += other.usage.major_faults;
+        usage.minor_faults += other.usage.minor_faults;
+        self.workers_cpu += other.workers_cpu;
+        if beside {
+            self.elapsed = self.elapsed.max(other.elapsed);
+            usage.process = usage.process.max(other.usage.process);
+        } else {
+            self.elapsed += other.elapsed;
+            usage.process += other.usage.process;
+        }
+    }
+
+    /// Reads and writes in one.
+    pub(super) fn latency_ns(&self) -> Histogram<u64> {
+        let mut all = self.read.latency_ns.clone();
+        merge(&mut all, &self.write.latency_ns);
+        all
+    }
+}
+
+/// What a request was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    Sync,
+}

@@ -1,0 +1,95 @@
+//! A report as text of at most 100 columns. Pure: gets everything it shows, and whether it may colour it.
+
+use std::fmt::Write;
+
+use super::super::table::{Paint, WIDTH, notes};
+use super::figures::{Cell, Figures, JobReport, Report};
+use super::group::Column;
+use crate::text::wrap;
+use crate::units;
+
+/// The whole table with its head and its notes.
+pub(super) fn render(report: &Report, paint: Paint) -> String {
+    let head = format!("nofault {} on Linux {}: job files in {}", env!("CARGO_PKG_VERSION"), report.kernel, report.dir);
+    let mut out = wrap(&head, WIDTH).join("\n") + "\n";
+    let names = ["requests", "throughput", "p50", "p99", "p99.9", "p99.99", "submit", "CPU per", "against"];
+    let under = ["/s", "", "latency", "latency", "latency", "latency", "p99", "request", "buffered"];
+    let _ = writeln!(out, "\n{}\n{}", paint.bold(&columns("", names)), paint.bold(&columns("", under)));
+    let mut profile = "";
+    for job in &report.jobs {
+        if profile != job.profile {
+            profile = &job.profile;
+            let _ = writeln!(out, "\n{}", paint.bold(profile));
+        }
+        let _ = writeln!(out, "\n{}", paint.bold(&job.title()));
+        for cell in &job.cells {
+            let _ = writeln!(out, "{}", line(job, cell, paint));
+        }
+    }
+    out.push('\n');
+    out + &notes(&said(report), report.interrupted, paint)
+}
+
+fn columns(name: &str, cells: [&str; 9]) -> String {
+    let [rate, bytes, p50, p99, p999, p9999, submit, cpu, ratio] = cells;
+    format!("  {name:<16}{rate:>9}{bytes:>11}{p50:>9}{p99:>9}{p999:>9}{p9999:>9}{submit:>8}{cpu:>9}{ratio:>9}")
+}
+
+fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
+    let name = cell.column.title();
+    match (cell.figures(), &cell.failed) {
+        (Some(figures), _) => figures_line(name, &figures, job.ratio(cell.column), paint),
+        (None, Some(reason)) => {
+            let text = format!("  {name:<17}not available: {reason}");
+            if text.chars().count() <= WIDTH { text } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+        }
+        (None, None) => format!("  {name:<17}not measured"),
+    }
+}
+
+fn figures_line(name: &str, figures: &Figures, ratio: Option<f64>, paint: Paint) -> String {
+    let text = ratio.map_or_else(|| "-".to_owned(), |r| if r >= 99.95 { format!("{r:.0}x") } else { format!("{r:.2}x") });
+    let [p50, p99, p999, p9999] = figures.latency_us.map(units::time_us);
+    let line = columns(
+        name,
+        [
+            &units::rate(figures.iops),
+            &units::byte_rate(figures.bytes_per_second),
+            &p50,
+            &p99,
+            &p999,
+            &p9999,
+            &figures.submit_us_p99.map_or_else(|| "-".to_owned(), units::time_us),
+            &units::time_us(figures.cpu_us_per_request),
+            &text,
+        ],
+    );
+    match (line.strip_suffix(&text), ratio) {
+        (Some(before), Some(value)) if name != Column::Buffered.title() => format!("{before}{}", paint.ratio(&text, value)),
+        _ => line,
+    }
+}
+
+/// What has to be known to read the figures.
+fn said(report: &Report) -> Vec<String> {
+    let rounds = match report.rounds {
+        1 => "One round; --rounds gives medians over several.".to_owned(),
+        n => format!("Medians over {n} rounds, which alternate between the columns."),
+    };
+    let mut notes = vec![
+        format!(
+            "{rounds} Latency: from making a request to seeing it done. Submit: what 99 of a hundred calls that submit take at most, of one \
+             in 64, which are timed apart. CPU: user and system time, io_uring's workers included."
+        ),
+        "nofault direct is direct and nofault buffered is not, whatever the job says; bare io_uring does as it says. Before each run the \
+         files are made alike."
+            .to_owned(),
+    ];
+    notes.extend(report.notes.iter().cloned());
+    for job in &report.jobs {
+        for cell in &job.cells {
+            notes.extend(cell.failed.iter().map(|reason| format!("{}: {}: {reason}", job.place, cell.column.title())));
+        }
+    }
+    notes
+}
