@@ -67,7 +67,9 @@ pub(crate) struct TestFile {
 
 impl TestFile {
     pub(crate) fn new(bytes: usize) -> io::Result<TestFile> {
-        let parent = std::env::var_os("NOFAULT_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+        let parent = std::env::var_os("NOFAULT_DIR")
+            .filter(|dir| !dir.is_empty())
+            .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
         std::fs::create_dir_all(&parent)?;
         let dir = tempfile::Builder::new().prefix("nofault-bench-").tempdir_in(parent)?;
         let path = dir.path().join("data");
