@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::check::io::{Io, Open, Request, told};
 use crate::check::memory::Map;
@@ -33,7 +34,9 @@ fn run(cx: &Context) -> Outcome {
     let source = memory_file(&pattern::bytes(2, 0, len))?;
     let dir = small_place(cx)?;
     let mut io = cx.io()?;
+    let room = free(&dir)?;
     for cold in [false, true] {
+        wait_for_room(&dir, room)?;
         let filler = Filler::leave(&dir.join("filler"), left)?;
         let map = if cold { Map::file(&source, 0, len, false)? } else { Map::pattern(2, len)? };
         let outcome = one(cx, &mut *io, &dir.join("file"), &map);
@@ -109,6 +112,18 @@ fn free(dir: &Path) -> io::Result<u64> {
     // SAFETY: filled by the call, which has succeeded.
     let space = unsafe { space.assume_init() };
     Ok(space.f_bavail * space.f_frsize)
+}
+
+/// A ring lets go of a file some time after it was closed, and not before does its space come back: a filler would take it for used.
+fn wait_for_room(dir: &Path, room: u64) -> io::Result<()> {
+    // Where others use the filesystem too it may never come back: five seconds at most.
+    for _ in 0..5000 {
+        if free(dir)? >= room {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// A file that takes all the space but some.
