@@ -43,7 +43,7 @@ impl Backend {
     /// # Safety
     ///
     /// As for `push`.
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "an `Op` without its packing")]
     pub(crate) unsafe fn push_rw(
         &mut self,
@@ -63,8 +63,22 @@ impl Backend {
                 unsafe { uring.push_rw(write, file, memory, offset, priority, token) }
             }
             // SAFETY: as above.
-            Backend::Threads(_) => unsafe { self.push(Op::Rw { write, file, memory, offset, offload: false, priority }, token, stats) },
+            Backend::Threads(_) => unsafe {
+                self.push_apart(Op::Rw { write, file, memory, offset, offload: false, priority }, token, stats)
+            },
         }
+    }
+
+    /// As `push`, where that is not what most calls come to.
+    ///
+    /// # Safety
+    ///
+    /// As for `push`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn push_apart(&mut self, op: Op, token: u64, stats: &mut Stats) {
+        // SAFETY: the caller's contract.
+        unsafe { self.push(op, token, stats) }
     }
 
     /// Asks to end an operation early. The operation itself still completes, with ECANCELED or with whatever came first.

@@ -90,7 +90,7 @@ impl Bounce {
     }
 
     pub(crate) fn file(&self) -> FileRef {
-        FileRef { raw: self.memfd.as_raw_fd(), fixed: None, polled: false }
+        FileRef::new(self.memfd.as_raw_fd(), None)
     }
 }
 

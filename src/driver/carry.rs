@@ -38,15 +38,15 @@ impl Driver {
         let mut unseen = std::mem::take(&mut self.unseen);
         let mut ranges = std::mem::take(&mut self.ranges);
         for key in unseen.drain(..) {
-            let slot = &self.slots[key.index as usize];
+            let slot = &self.slots[key.index() as usize];
             if let (Work::Unseen, Some(sent)) = (&slot.work, &slot.cold.unseen)
-                && slot.turn == key.turn
+                && slot.turn == key.turn()
                 && !slot.done
             {
                 let (access, Segment { addr, len }) = (access(sent.direction), sent.segment());
                 // Without the means to look, all of it counts as memory that a direct request must not be given.
                 let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: len } };
-                ranges.push(Range { addr, len, access, name: key.index, look });
+                ranges.push(Range { addr, len, access, name: key.index(), look });
             }
         }
         if let Some(residency) = &mut self.residency {
@@ -63,9 +63,7 @@ impl Driver {
                 let memory = one(None, range.addr, range.len);
                 let token = token(range.name, Lane::Main);
                 // SAFETY: as in `start`.
-                unsafe {
-                    self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset(), slot.priority, token, &mut self.stats)
-                };
+                unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset, slot.priority, token, &mut self.stats) };
                 continue;
             }
             let mut transfer = sent.transfer(file.geometry(sent.direction));
@@ -306,11 +304,11 @@ impl Driver {
         let current = transfer.iter().current();
         let pinned = slot.cold.pinned;
         if skip == 0 && len > 0 && len <= current.len {
-            return one(pinned, current.addr, len);
+            return one(pinned.as_ref(), current.addr, len);
         }
         let mut pieces = transfer.iter().pieces(skip, len);
         let Some(first) = pieces.next() else { return Memory::One { addr: 0, len: 0, fixed: None } };
-        let Some(second) = pieces.next() else { return one(pinned, first.addr, first.len) };
+        let Some(second) = pieces.next() else { return one(pinned.as_ref(), first.addr, first.len) };
         slot.cold.iovecs.clear();
         slot.cold.iovecs.extend(
             [first, second]
@@ -414,6 +412,12 @@ impl Driver {
     /// The request is over.
     #[inline]
     pub(super) fn end(&mut self, index: u32, result: Result<usize, Errno>) {
+        self.end_at_once(index, result);
+    }
+
+    /// The same, as a part of the caller.
+    #[inline(always)]
+    pub(super) fn end_at_once(&mut self, index: u32, result: Result<usize, Errno>) {
         self.stats.ended += 1;
         let slot = &mut self.slots[index as usize];
         let mut result = result;
@@ -479,8 +483,8 @@ pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, p
 }
 
 /// One range, in its registered buffer if there is one.
-#[inline]
-pub(super) fn one(pinned: Option<Pinned>, addr: usize, len: usize) -> Memory {
+#[inline(always)]
+pub(super) fn one(pinned: Option<&Pinned>, addr: usize, len: usize) -> Memory {
     let fixed = pinned.and_then(|pinned| {
         let (from, to) = (addr - pinned.base, addr - pinned.base + len - 1);
         let entry = from / Pinned::ENTRY_BYTES;

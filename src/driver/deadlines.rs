@@ -32,7 +32,7 @@ impl Deadlines {
     pub(super) fn add(&mut self, due: Instant, whose: Whose, slots: &[Slot], waiting: &VecDeque<(u64, Waker)>) {
         if self.0.len() >= 2 * (slots.len() + waiting.len()) {
             self.0.retain(|Reverse((_, whose))| match whose {
-                Whose::Request(key) => slots[key.index as usize].turn == key.turn,
+                Whose::Request(key) => slots[key.index() as usize].turn == key.turn(),
                 Whose::Ticket(ticket) => waiting.binary_search_by_key(ticket, |(ticket, _)| *ticket).is_ok(),
             });
         }

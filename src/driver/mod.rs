@@ -121,8 +121,8 @@ pub(crate) struct Driver {
     backend: Backend,
     /// Names this driver to [`Pinned`].
     id: u64,
-    /// The time of a request is taken if its number has none of these bits.
-    timed: Option<u64>,
+    /// The time of a request is taken if its number has none of these bits. All of them: never.
+    timed: u64,
     pub(crate) stats: Stats,
     completions: Vec<Completion>,
     /// To be woken as soon as the driver is not borrowed.
@@ -219,7 +219,7 @@ impl Driver {
             epoch: Instant::now(),
             now_ns: 0,
             now_stale: true,
-            timed: config.timing.mask(),
+            timed: config.timing.mask().unwrap_or(u64::MAX),
         })
     }
 
@@ -270,7 +270,7 @@ impl Driver {
         self.tidy();
         let direct = file.direct_fd().and_then(|fd| self.backend.register_file(fd));
         let buffered = self.backend.register_file(file.buffered_fd());
-        file.set_fixed(buffered, direct);
+        file.set_places(buffered, direct);
         file.set_polled(self.backend.polls());
     }
 
@@ -334,44 +334,47 @@ impl Driver {
     /// # Safety
     ///
     /// As for [`Driver::push`].
-    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: Plain, tell: Tell) -> Option<Key> {
-        let Plain { direction, segment, offset, .. } = plain;
-        if !file.takes_plain(direction, segment.addr, segment.len, offset) {
+    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: &Plain, tell: Tell) -> Option<Key> {
+        let Plain { direction, segment: Segment { addr, len }, offset, .. } = *plain;
+        if !file.takes_plain(direction, addr, len, offset) {
             return None;
         }
-        let pinned = plain.pinned.filter(|pinned| pinned.engine == self.id);
+        let pinned = plain.pinned.as_ref().filter(|pinned| pinned.engine == self.id);
         let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
         if trust == Trust::Offload {
             return None;
         }
-        let sent = Sent::new(&Plain { trust, pinned, ..plain })?;
+        let sent = Sent { addr, offset, len: u32::try_from(len).ok()?, direction, trust, pinned: pinned.is_some() };
         let index = self.free.pop()?;
         let slot = &mut self.slots[index as usize];
-        let key = Key { index, turn: slot.turn };
-        slot.file = Some(file.clone());
+        let key = Key::new(index, slot.turn);
+        slot.begin(file.clone(), if trust == Trust::Look { Work::Unseen } else { Work::Plain(sent) });
         slot.answer = Answer::Completed;
-        let priority = plain.options.priority;
-        slot.priority = priority;
+        slot.priority = plain.options.priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
-        if let Some(due) = plain.options.due() {
-            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
-        }
-        self.count_start(index);
-        let slot = &mut self.slots[index as usize];
         if trust == Trust::Look {
-            slot.work = Work::Unseen;
             slot.cold.unseen = Some(sent);
             self.unseen.push(key);
-            return Some(key);
+        } else {
+            slot.main = true;
+            let (priority, memory) = (plain.options.priority, one(pinned, addr, len));
+            // SAFETY: as in `start`.
+            unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, priority, token(index, Lane::Main), &mut self.stats) };
         }
-        slot.work = Work::Plain(sent);
-        slot.main = true;
-        let memory = one(pinned, segment.addr, segment.len);
-        // SAFETY: as in `start`.
-        unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, priority, token(index, Lane::Main), &mut self.stats) };
+        if plain.options.timeout_ns != 0 {
+            self.set_deadline(key, plain.options.due());
+        }
+        self.count_start(index);
         Some(key)
+    }
+
+    #[cold]
+    fn set_deadline(&mut self, key: Key, due: Option<Instant>) {
+        if let Some(due) = due {
+            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+        }
     }
 
     /// Counts a request, and notes when it started if its time is taken.
@@ -379,7 +382,14 @@ impl Driver {
     fn count_start(&mut self, index: u32) {
         let number = self.stats.requests;
         self.stats.requests += 1;
-        if self.timed.is_some_and(|mask| number & mask == 0) {
+        if number & self.timed == 0 {
+            self.note_start(index);
+        }
+    }
+
+    #[cold]
+    fn note_start(&mut self, index: u32) {
+        if self.timed != u64::MAX {
             let now = self.now();
             let slot = &mut self.slots[index as usize];
             slot.timed = true;
@@ -399,14 +409,12 @@ impl Driver {
         self.count_start(index);
         let slot = &mut self.slots[index as usize];
         debug_assert!(matches!(slot.work, Work::Free) && !slot.done && slot.owner == Owner::Asker && slot.cold.bounce.is_none());
-        let key = Key { index, turn: slot.turn };
+        let key = Key::new(index, slot.turn);
         slot.priority = request.priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
         }
-        if let Some(due) = request.due {
-            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
-        }
+        self.set_deadline(key, request.due);
         let slot = &mut self.slots[index as usize];
         match request.kind {
             Kind::Transfer { direction, segments, offset, trust, pinned } => {
@@ -435,12 +443,12 @@ impl Driver {
                 self.start_simple(index, request.file, op);
             }
             Kind::SetLen { len } => {
-                let op = Op::SetLen { file: request.file.buffered(), len };
                 if self.backend.can_set_len() {
+                    let op = Op::SetLen { file: request.file.buffered(), len };
                     self.start_simple(index, request.file, op);
                 } else {
                     slot.work = Work::Simple;
-                    let result = threads::carry_out(op);
+                    let result = threads::carry_out(Op::SetLen { file: request.file.descriptor(), len });
                     self.end(index, if result < 0 { Err(-result) } else { Ok(0) });
                 }
             }
@@ -457,11 +465,11 @@ impl Driver {
 
     /// The result, if the request is over; its slot is free then.
     pub(crate) fn take(&mut self, key: Key, waker: &Waker) -> Option<Result<usize, Errno>> {
-        let slot = &mut self.slots[key.index as usize];
-        debug_assert_eq!(slot.turn, key.turn);
+        let slot = &mut self.slots[key.index() as usize];
+        debug_assert_eq!(slot.turn, key.turn());
         if slot.done {
             let result = slot.cold.result.take().unwrap_or(Err(libc::EIO));
-            self.release(key.index);
+            self.release(key.index());
             return Some(result);
         }
         match &slot.cold.waker {
@@ -508,9 +516,9 @@ impl Driver {
 
     /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is dropped when the kernel is done with it.
     pub(crate) fn abandon(&mut self, key: Key, buffer: Box<dyn Any>) {
-        let index = key.index;
+        let index = key.index();
         let slot = &mut self.slots[index as usize];
-        if slot.turn != key.turn {
+        if slot.turn != key.turn() {
             // Of a list, and over.
             return self.graves.push(buffer);
         }
@@ -529,9 +537,9 @@ impl Driver {
 
     /// Ends a request early, as far as that can be done. Whoever owns it still gets its result.
     pub(crate) fn cancel_one(&mut self, key: Key) {
-        let slot = &self.slots[key.index as usize];
-        if slot.turn == key.turn && !slot.done && !matches!(slot.work, Work::Free) {
-            self.cancel(key.index);
+        let slot = &self.slots[key.index() as usize];
+        if slot.turn == key.turn() && !slot.done && !matches!(slot.work, Work::Free) {
+            self.cancel(key.index());
         }
     }
 
@@ -598,7 +606,7 @@ impl Driver {
     }
 
     /// Frees the slot of a request whose owner has its result.
-    #[inline]
+    #[inline(always)]
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert!(!slot.main && slot.cold.parked.is_none() && slot.cold.deferred.is_none() && slot.cold.bounce.is_none());
@@ -756,10 +764,10 @@ impl Driver {
             some = true;
             match whose {
                 Whose::Request(key) => {
-                    let slot = &mut self.slots[key.index as usize];
-                    if slot.turn == key.turn && !slot.done {
+                    let slot = &mut self.slots[key.index() as usize];
+                    if slot.turn == key.turn() && !slot.done {
                         slot.cold.expired = true;
-                        self.cancel(key.index);
+                        self.cancel(key.index());
                     }
                 }
                 // Whoever waits sees for himself that his time is over.
@@ -793,7 +801,7 @@ impl Driver {
                 Direction::Read => self.stats.bytes_read += result as u64,
                 Direction::Write => self.stats.bytes_written += result as u64,
             }
-            return self.end(index, Ok(result as usize));
+            return self.end_at_once(index, Ok(result as usize));
         }
         if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
             return;
@@ -816,9 +824,9 @@ impl Driver {
         let Segment { addr, len } = sent.segment();
         let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
         let (token, stats) = (token(index, Lane::Main), &mut self.stats);
-        let (memory, priority) = (one(pinned, addr, len), slot.priority);
+        let (memory, priority) = (one(pinned.as_ref(), addr, len), slot.priority);
         // SAFETY: as in `start`.
-        unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset(), priority, token, stats) };
+        unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset, priority, token, stats) };
         true
     }
 

@@ -28,7 +28,7 @@ pub(super) fn admit(file: &FileShared, direction: Direction, segments: &Segments
         Segments::Many(_) => Memory::Many { iov: iovecs.as_ptr(), count: iovecs.len() as u32 },
     };
     let write = direction == Direction::Write;
-    Err(match threads::carry_out(Op::Rw { write, file: file.buffered(), memory, offset, offload: false, priority: 0 }) {
+    Err(match threads::carry_out(Op::Rw { write, file: file.descriptor(), memory, offset, offload: false, priority: 0 }) {
         errno @ ..0 => Err(-errno),
         count => Ok(count as usize),
     })

@@ -1,6 +1,7 @@
 //! The table of requests in flight.
 
 use std::any::Any;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -14,10 +15,25 @@ use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Sto
 
 /// Names a request in flight. Good until its result was taken or it was abandoned; for one of a list, until it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(super) index: u32,
-    /// Counts who had the slot before.
-    pub(super) turn: u32,
+pub(crate) struct Key(NonZeroU64);
+
+impl Key {
+    /// The request that has the slot `index`, as the `turn`th (modulo 2^32) of those who had it.
+    #[inline]
+    pub(super) fn new(index: u32, turn: u32) -> Key {
+        // In one register, and never 0: there are fewer slots than numbers.
+        Key(NonZeroU64::MIN.saturating_add(u64::from(turn) << 32 | u64::from(index)))
+    }
+
+    #[inline]
+    pub(super) fn index(self) -> u32 {
+        (self.0.get() - 1) as u32
+    }
+
+    #[inline]
+    pub(super) fn turn(self) -> u32 {
+        ((self.0.get() - 1) >> 32) as u32
+    }
 }
 
 /// Who gets the result of a request.
@@ -146,31 +162,18 @@ impl Plain {
 /// What a slot keeps of a [`Plain`] request.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
-    addr: usize,
-    offset: u64,
-    len: u32,
+    pub(super) addr: usize,
+    pub(super) offset: u64,
+    pub(super) len: u32,
     pub(super) direction: Direction,
-    trust: Trust,
+    pub(super) trust: Trust,
     pub(super) pinned: bool,
 }
 
 impl Sent {
-    /// `None`: longer than one operation may be.
-    #[inline]
-    pub(super) fn new(plain: &Plain) -> Option<Sent> {
-        let Plain { direction, trust, segment, offset, .. } = *plain;
-        let len = u32::try_from(segment.len).ok()?;
-        Some(Sent { addr: segment.addr, offset, len, direction, trust, pinned: plain.pinned.is_some() })
-    }
-
     #[inline]
     pub(super) fn segment(self) -> Segment {
         Segment { addr: self.addr, len: self.len as usize }
-    }
-
-    #[inline]
-    pub(super) fn offset(self) -> u64 {
-        self.offset
     }
 
     /// Whether a completion says that all of it was moved.
@@ -259,6 +262,14 @@ pub(super) struct Cold {
 }
 
 impl Slot {
+    /// Gives a free slot its file and its work. What a free slot has instead is nothing that would have to be dropped.
+    #[inline]
+    pub(super) fn begin(&mut self, file: Rc<FileShared>, work: Work) {
+        debug_assert!(self.file.is_none() && matches!(self.work, Work::Free));
+        std::mem::forget(self.file.replace(file));
+        std::mem::forget(std::mem::replace(&mut self.work, work));
+    }
+
     pub(super) fn new() -> Slot {
         Slot {
             file: None,

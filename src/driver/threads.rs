@@ -207,16 +207,16 @@ pub(crate) fn block_signals() {
 pub(super) fn carry_out(op: Op) -> i32 {
     let result = match op {
         // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion; the kernel checks the rest.
-        Op::Rw { write, file, memory, offset, .. } => unsafe { rw(write, file.raw, memory, offset as libc::off64_t) },
+        Op::Rw { write, file, memory, offset, .. } => unsafe { rw(write, file.descriptor(), memory, offset as libc::off64_t) },
         Op::Populate { addr, len, write } => return sys::populate::populate(addr, len, write).map_or_else(|errno| -errno, |()| 0),
         // SAFETY: these take no pointer.
-        Op::Sync { file, data_only: false } => unsafe { libc::fsync(file.raw) as isize },
+        Op::Sync { file, data_only: false } => unsafe { libc::fsync(file.descriptor()) as isize },
         // SAFETY: as above.
-        Op::Sync { file, data_only: true } => unsafe { libc::fdatasync(file.raw) as isize },
+        Op::Sync { file, data_only: true } => unsafe { libc::fdatasync(file.descriptor()) as isize },
         // SAFETY: as above.
-        Op::Allocate { file, offset, len } => unsafe { libc::fallocate64(file.raw, 0, offset as i64, len as i64) as isize },
+        Op::Allocate { file, offset, len } => unsafe { libc::fallocate64(file.descriptor(), 0, offset as i64, len as i64) as isize },
         // SAFETY: as above.
-        Op::SetLen { file, len } => unsafe { libc::ftruncate64(file.raw, len as i64) as isize },
+        Op::SetLen { file, len } => unsafe { libc::ftruncate64(file.descriptor(), len as i64) as isize },
     };
     if result < 0 { -sys::errno() } else { i32::try_from(result).unwrap_or(i32::MAX) }
 }

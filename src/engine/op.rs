@@ -58,7 +58,7 @@ impl Submission {
     /// As for [`Submission::new`].
     pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain) -> Submission {
         // SAFETY: the caller's contract is that of `push_plain`.
-        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, plain, Tell::Asker) }) {
+        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, &plain, Tell::Asker) }) {
             return Submission { inner: inner.clone(), state: State::InFlight(key) };
         }
         // SAFETY: the caller's contract.

@@ -14,19 +14,21 @@ use crate::driver::{Ended, Key, Plain, Request, Tell};
 use crate::file::FileShared;
 use crate::sys::Errno;
 
-/// What a place of the set holds.
-enum Entry<T> {
-    Free,
+/// A place of the set.
+struct Place<T> {
+    /// What belongs to the request; `None`: the place is free.
+    what: Option<T>,
+    /// The request in flight. `None`: it waits, or is over.
+    key: Option<Key>,
     /// Not admitted yet. Boxed, so that all the others are small.
-    Waiting(Box<Request>, T),
-    InFlight(Key, T),
+    waiting: Option<Box<Request>>,
 }
 
 /// Requests, and what belongs to each.
 pub(crate) struct RequestSet<T: 'static> {
     inner: Rc<Inner>,
     list: u32,
-    entries: Vec<Entry<T>>,
+    places: Vec<Place<T>>,
     free: Vec<u32>,
     /// Results that were fetched and not yet given out, the last one first.
     ended: Vec<Ended>,
@@ -43,7 +45,7 @@ impl<T: 'static> RequestSet<T> {
         RequestSet {
             inner: inner.clone(),
             list,
-            entries: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
             ended: Vec::new(),
             waiting: VecDeque::new(),
@@ -54,14 +56,18 @@ impl<T: 'static> RequestSet<T> {
 
     /// How many there are, those included that are over and were not given out.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.places.len() - self.free.len()
     }
 
+    #[inline]
     fn place(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry::Free);
-            self.entries.len() as u32 - 1
-        })
+        self.free.pop().unwrap_or_else(|| self.new_place())
+    }
+
+    #[cold]
+    fn new_place(&mut self) -> u32 {
+        self.places.push(Place { what: None, key: None, waiting: None });
+        self.places.len() as u32 - 1
     }
 
     /// Starts a read or write of one range, by the short way if it can. Gives the request's name, good until it was given out.
@@ -76,8 +82,9 @@ impl<T: 'static> RequestSet<T> {
             let name = self.place();
             let tell = Tell::List { list: self.list, name };
             // SAFETY: the caller's contract is that of `push_plain`.
-            if let Some(key) = self.inner.with(|driver| unsafe { driver.push_plain(file, plain, tell) }) {
-                self.entries[name as usize] = Entry::InFlight(key, what);
+            if let Some(key) = self.inner.with(|driver| unsafe { driver.push_plain(file, &plain, tell) }) {
+                let place = &mut self.places[name as usize];
+                (place.key, place.what) = (Some(key), Some(what));
                 return name;
             }
             self.free.push(name);
@@ -93,7 +100,7 @@ impl<T: 'static> RequestSet<T> {
     /// As for [`RequestSet::plain`].
     pub(crate) unsafe fn submit(&mut self, request: Request, what: T) -> u32 {
         let name = self.place();
-        self.entries[name as usize] = Entry::Waiting(Box::new(request), what);
+        self.places[name as usize] = Place { what: Some(what), key: None, waiting: Some(Box::new(request)) };
         self.waiting.push_back(name);
         self.start_waiting();
         name
@@ -101,16 +108,15 @@ impl<T: 'static> RequestSet<T> {
 
     /// Starts those that wait, as far as there is room.
     fn start_waiting(&mut self) {
-        let (waiting, entries, list) = (&mut self.waiting, &mut self.entries, self.list);
+        let (waiting, places, list) = (&mut self.waiting, &mut self.places, self.list);
         self.inner.with(|driver| {
             while driver.has_room()
                 && let Some(name) = waiting.pop_front()
             {
-                let entry = &mut entries[name as usize];
-                if let Entry::Waiting(request, what) = std::mem::replace(entry, Entry::Free) {
+                let place = &mut places[name as usize];
+                if let Some(request) = place.waiting.take() {
                     // SAFETY: the contract of `submit`.
-                    let key = unsafe { driver.push(*request, Tell::List { list, name }) };
-                    *entry = Entry::InFlight(key, what);
+                    place.key = Some(unsafe { driver.push(*request, Tell::List { list, name }) });
                 }
             }
         });
@@ -124,24 +130,17 @@ impl<T: 'static> RequestSet<T> {
     /// What belongs to a request.
     #[inline]
     pub(crate) fn get(&self, name: u32) -> Option<&T> {
-        match self.entries.get(name as usize)? {
-            Entry::InFlight(_, what) | Entry::Waiting(_, what) => Some(what),
-            Entry::Free => None,
-        }
+        self.places.get(name as usize)?.what.as_ref()
     }
 
     /// Asks to end a request early. It is given out as any other.
     pub(crate) fn cancel(&mut self, name: u32) {
-        match self.entries.get(name as usize) {
-            Some(Entry::InFlight(key, _)) => {
-                let key = *key;
-                self.inner.with(|driver| driver.cancel_one(key));
-            }
-            Some(Entry::Waiting(..)) => {
-                self.waiting.retain(|waiting| *waiting != name);
-                self.ended.insert(0, Ended { name, result: Err(libc::ECANCELED) });
-            }
-            Some(Entry::Free) | None => {}
+        let Some(place) = self.places.get_mut(name as usize) else { return };
+        if let Some(key) = place.key {
+            self.inner.with(|driver| driver.cancel_one(key));
+        } else if place.waiting.take().is_some() {
+            self.waiting.retain(|waiting| *waiting != name);
+            self.ended.insert(0, Ended { name, result: Err(libc::ECANCELED) });
         }
     }
 
@@ -152,27 +151,25 @@ impl<T: 'static> RequestSet<T> {
             self.fetch(waker);
         }
         let Ended { name, result } = self.ended.pop()?;
-        let entry = std::mem::replace(&mut self.entries[name as usize], Entry::Free);
+        let place = &mut self.places[name as usize];
+        place.key = None;
+        let what = place.what.take()?;
         self.free.push(name);
-        match entry {
-            Entry::InFlight(_, what) | Entry::Waiting(_, what) => Some((what, result)),
-            Entry::Free => None,
-        }
+        Some((what, result))
     }
 
     fn due(&self, name: u32) -> Option<Instant> {
-        match &self.entries[name as usize] {
-            Entry::Waiting(request, _) => request.due,
-            _ => None,
-        }
+        self.places[name as usize].waiting.as_ref()?.due
     }
 
     /// Ends those whose time was over before there was room.
     fn end_those_too_late(&mut self) {
-        let (entries, ended) = (&self.entries, &mut self.ended);
+        let (places, ended) = (&mut self.places, &mut self.ended);
         self.waiting.retain(|name| {
-            let late = matches!(&entries[*name as usize], Entry::Waiting(request, _) if request.is_late());
+            let waiting = &mut places[*name as usize].waiting;
+            let late = waiting.as_ref().is_some_and(|request| request.is_late());
             if late {
+                *waiting = None;
                 ended.push(Ended { name: *name, result: Err(libc::ETIMEDOUT) });
             }
             !late
@@ -212,14 +209,14 @@ impl<T: 'static> RequestSet<T> {
 
 impl<T: 'static> Drop for RequestSet<T> {
     fn drop(&mut self) {
-        let (entries, list, ticket) = (std::mem::take(&mut self.entries), self.list, self.ticket.take());
+        let (places, list, ticket) = (std::mem::take(&mut self.places), self.list, self.ticket.take());
         let mut over: Vec<Box<dyn Any>> = Vec::new();
         self.inner.with(|driver| {
-            for entry in entries {
-                match entry {
-                    Entry::InFlight(key, what) => driver.abandon(key, Box::new(what)),
-                    Entry::Waiting(request, what) => over.push(Box::new((request, what))),
-                    Entry::Free => {}
+            for Place { what, key, waiting } in places {
+                match (key, what) {
+                    (Some(key), Some(what)) => driver.abandon(key, Box::new(what)),
+                    (None, Some(what)) => over.push(Box::new((waiting, what))),
+                    (_, None) => {}
                 }
             }
             if let Some(ticket) = ticket {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -72,41 +72,70 @@ pub(crate) type Retired = Rc<RefCell<Vec<u32>>>;
 
 /// The open file, shared by the handle and the requests in flight on it.
 pub(crate) struct FileShared {
-    /// Copied from `opened`, where every request would look them up.
-    facts: Facts,
-    buffered: RawFd,
-    direct: Option<RawFd>,
+    // What every request looks at stands together.
+    plain_reads: Plain,
+    plain_writes: Plain,
+    /// The main path: direct if there is one.
+    main: Cell<FileRef>,
+    buffered: Cell<FileRef>,
     reads: Rc<Geometry>,
     writes: Rc<Geometry>,
-    fixed_buffered: Cell<Option<u32>>,
-    fixed_direct: Cell<Option<u32>>,
-    /// Whether completions are polled for, until the device says that it can't.
-    polled: Cell<bool>,
+    /// Places in the ring's table, to be given up.
+    places: Cell<[Option<u32>; 2]>,
     retired: Retired,
     opened: Arc<Opened>,
+}
+
+/// What one operation on the file's main path takes without further thought, in one direction.
+struct Plain {
+    /// Bits that an address may not have.
+    addr: usize,
+    /// Bits that an offset or a length may not have.
+    range: u64,
+    /// Bytes at most; 0: nothing goes this way.
+    most: usize,
+    /// The highest address.
+    highest: usize,
+}
+
+impl Plain {
+    fn new(facts: &Facts, allowed: bool, block: u32, pass: usize) -> Plain {
+        // Without a direct path all alignments are 1.
+        let Facts { kind, append, alignment, .. } = *facts;
+        let ordinary = allowed && !append && kind == Kind::Positioned;
+        let too_large = !((1 << 62) - 1);
+        Plain {
+            addr: alignment.mem as usize - 1,
+            range: (u64::from(block) - 1) | too_large,
+            most: if ordinary { pass } else { 0 },
+            highest: USER_END - pass,
+        }
+    }
 }
 
 impl FileShared {
     /// An open file, for the driver that `base` and `retired` are of.
     pub(crate) fn new(opened: Arc<Opened>, base: Geometry, retired: Retired) -> FileShared {
         let facts = opened.facts;
-        let direct = opened.direct_fd().map(|fd| fd.as_raw_fd());
+        let direct = opened.direct_fd().is_some();
         let sized = |block: u32| {
             let (mem, block) = (facts.alignment.mem as usize, block as usize);
-            Rc::new(Geometry { direct: direct.is_some(), whole: facts.append, mem, block, ..base })
+            Rc::new(Geometry { direct, whole: facts.append, mem, block, ..base })
         };
-        FileShared {
-            facts,
-            buffered: opened.buffered_fd().as_raw_fd(),
-            direct,
+        let raw = FileRef::new(opened.buffered_fd().as_raw_fd(), None);
+        let shared = FileShared {
+            plain_reads: Plain::new(&facts, facts.readable, facts.alignment.read_offset, base.pass),
+            plain_writes: Plain::new(&facts, facts.writable, facts.alignment.offset, base.pass),
+            main: Cell::new(raw),
+            buffered: Cell::new(raw),
             reads: sized(facts.alignment.read_offset),
             writes: sized(facts.alignment.offset),
-            fixed_buffered: Cell::new(None),
-            fixed_direct: Cell::new(None),
-            polled: Cell::new(false),
+            places: Cell::new([None; 2]),
             retired,
             opened,
-        }
+        };
+        shared.set_places(None, None);
+        shared
     }
 
     pub(crate) fn opened(&self) -> &Arc<Opened> {
@@ -121,24 +150,33 @@ impl FileShared {
         self.opened.direct_fd()
     }
 
-    pub(crate) fn set_fixed(&self, buffered: Option<u32>, direct: Option<u32>) {
-        self.fixed_buffered.set(buffered);
-        self.fixed_direct.set(direct);
+    /// The descriptors have these places in the ring's table.
+    pub(crate) fn set_places(&self, buffered: Option<u32>, direct: Option<u32>) {
+        self.places.set([buffered, direct]);
+        let buffered = FileRef::new(self.buffered_fd().as_raw_fd(), buffered);
+        self.buffered.set(buffered);
+        self.main.set(self.direct_fd().map_or(buffered, |fd| FileRef::new(fd.as_raw_fd(), direct)));
     }
 
+    /// Whether completions are polled for; until the device says that it can't.
     pub(crate) fn set_polled(&self, polled: bool) {
-        self.polled.set(polled);
+        let polled = polled && self.direct_fd().is_some();
+        self.main.set(FileRef { polled, ..self.main.get() });
     }
 
     pub(crate) fn buffered(&self) -> FileRef {
-        FileRef { raw: self.buffered, fixed: self.fixed_buffered.get(), polled: false }
+        self.buffered.get()
     }
 
+    /// The buffered descriptor itself, for a call on this thread.
+    pub(crate) fn descriptor(&self) -> FileRef {
+        FileRef::new(self.buffered_fd().as_raw_fd(), None)
+    }
+
+    /// The direct descriptor, or the buffered one where there is none.
+    #[inline]
     pub(crate) fn direct(&self) -> FileRef {
-        match self.direct {
-            Some(raw) => FileRef { raw, fixed: self.fixed_direct.get(), polled: self.polled.get() },
-            None => self.buffered(),
-        }
+        self.main.get()
     }
 
     /// The sizes for requests in this direction.
@@ -158,19 +196,11 @@ impl FileShared {
     /// still be right: it is looked at more closely by [`FileShared::admit`] and by a transfer.
     #[inline]
     pub(crate) fn takes_plain(&self, direction: Direction, addr: usize, len: usize, offset: u64) -> bool {
-        let Facts { kind, readable, writable, append, alignment } = self.facts;
-        let (allowed, block) = match direction {
-            Direction::Read => (readable, alignment.read_offset),
-            Direction::Write => (writable, alignment.offset),
+        let plain = match direction {
+            Direction::Read => &self.plain_reads,
+            Direction::Write => &self.plain_writes,
         };
-        // Without a direct path all alignments are 1.
-        let aligned = addr & (alignment.mem as usize - 1) == 0 && (len as u64 | offset) & (u64::from(block) - 1) == 0;
-        let ordinary = allowed && !append && kind == Kind::Positioned;
-        aligned
-            && ordinary
-            && len.wrapping_sub(1) < self.reads.pass
-            && offset <= (i64::MAX / 2) as u64
-            && addr <= USER_END - self.reads.pass
+        (addr & plain.addr) as u64 | (len as u64 | offset) & plain.range == 0 && len.wrapping_sub(1) < plain.most && addr <= plain.highest
     }
 
     /// What the kernel checks first, see [`Opened::admit`].
@@ -180,7 +210,7 @@ impl FileShared {
 
     /// Gives up the places in the ring's table.
     pub(crate) fn retire(&self) {
-        let places = self.fixed_buffered.take().into_iter().chain(self.fixed_direct.take());
+        let places = self.places.take().into_iter().flatten();
         // Borrowed only to push and to drain, never across foreign code.
         if let Ok(mut retired) = self.retired.try_borrow_mut() {
             retired.extend(places);

@@ -4,31 +4,67 @@ use io_uring::{opcode, squeue, types};
 
 use super::super::op::{FileRef, Memory, Op};
 
-macro_rules! on_file {
-    ($file:expr, $fd:ident => $build:expr) => {
-        match $file {
-            FileRef { fixed: Some(index), .. } => {
-                let $fd = types::Fixed(index);
-                $build
-            }
-            FileRef { raw, fixed: None, .. } => {
-                let $fd = types::Fd(raw);
-                $build
-            }
+/// `struct io_uring_sqe` of include/uapi/linux/io_uring.h, with the names that reads and writes give its unions.
+#[repr(C)]
+struct Sqe {
+    opcode: u8,
+    flags: u8,
+    ioprio: u16,
+    fd: i32,
+    offset: u64,
+    addr: u64,
+    len: u32,
+    rw_flags: u32,
+    user_data: u64,
+    buffer: u16,
+    personality: u16,
+    file: u32,
+    addr3: u64,
+    reserved: u64,
+}
+
+/// A read or write on the submitting thread. Made here and not by the io-uring crate, whose entries are put together in several copies: this
+/// is what every request comes through.
+#[inline(always)]
+pub(super) fn plain(write: bool, file: FileRef, memory: Memory, offset: u64, priority: u16, token: u64) -> squeue::Entry {
+    let (addr, len, buffer, [read, written]) = match memory {
+        Memory::One { addr, len, fixed: None } => (addr as u64, len as u32, 0, [opcode::Read::CODE, opcode::Write::CODE]),
+        Memory::One { addr, len, fixed: Some(buffer) } => {
+            (addr as u64, len as u32, buffer, [opcode::ReadFixed::CODE, opcode::WriteFixed::CODE])
         }
+        Memory::Many { iov, count } => (iov.expose_provenance() as u64, count, 0, [opcode::Readv::CODE, opcode::Writev::CODE]),
     };
+    let entry = Sqe {
+        opcode: if write { written } else { read },
+        flags: if file.registered { squeue::Flags::FIXED_FILE.bits() } else { 0 },
+        ioprio: priority,
+        fd: file.number,
+        offset,
+        addr,
+        len,
+        rw_flags: 0,
+        user_data: token,
+        buffer,
+        personality: 0,
+        file: 0,
+        addr3: 0,
+        reserved: 0,
+    };
+    // SAFETY: `squeue::Entry` is declared to be that same struct of the kernel's (repr(C), one field), for which all bits are valid; the sizes
+    // are compared at compile time.
+    unsafe { std::mem::transmute::<Sqe, squeue::Entry>(entry) }
 }
 
-/// A read or write on the submitting thread.
-#[inline]
-pub(super) fn plain(write: bool, file: FileRef, memory: Memory, offset: u64, priority: u16) -> squeue::Entry {
-    on_file!(file, fd => rw(write, fd, memory, offset, priority))
+/// Says what the number in the entry's place for a descriptor is.
+fn on(file: FileRef, entry: squeue::Entry) -> squeue::Entry {
+    if file.registered { entry.flags(squeue::Flags::FIXED_FILE) } else { entry }
 }
 
-pub(super) fn entry(op: Op) -> squeue::Entry {
-    match op {
+/// An operation.
+pub(super) fn entry(op: Op, token: u64) -> squeue::Entry {
+    let entry = match op {
         Op::Rw { write, file, memory, offset, offload, priority } => {
-            let entry = plain(write, file, memory, offset, priority);
+            let entry = plain(write, file, memory, offset, priority, token);
             if offload { entry.flags(squeue::Flags::ASYNC) } else { entry }
         }
         Op::Populate { addr, len, write } => {
@@ -37,63 +73,10 @@ pub(super) fn entry(op: Op) -> squeue::Entry {
         }
         Op::Sync { file, data_only } => {
             let flags = if data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
-            on_file!(file, fd => opcode::Fsync::new(fd).flags(flags).build())
+            on(file, opcode::Fsync::new(types::Fd(file.number)).flags(flags).build())
         }
-        Op::Allocate { file, offset, len } => on_file!(file, fd => opcode::Fallocate::new(fd, len).offset(offset).build()),
-        Op::SetLen { file, len } => on_file!(file, fd => opcode::Ftruncate::new(fd, len).build()),
-    }
-}
-
-#[inline]
-fn rw(write: bool, fd: impl sealed::Target, memory: Memory, offset: u64, priority: u16) -> squeue::Entry {
-    let pointer = std::ptr::with_exposed_provenance_mut::<u8>;
-    match (write, memory) {
-        (false, Memory::One { addr, len, fixed: None }) => fd.read(pointer(addr), len as u32, offset, priority),
-        (true, Memory::One { addr, len, fixed: None }) => fd.write(pointer(addr), len as u32, offset, priority),
-        (false, Memory::One { addr, len, fixed: Some(index) }) => fd.read_fixed(pointer(addr), len as u32, index, offset, priority),
-        (true, Memory::One { addr, len, fixed: Some(index) }) => fd.write_fixed(pointer(addr), len as u32, index, offset, priority),
-        (false, Memory::Many { iov, count }) => fd.readv(iov, count, offset, priority),
-        (true, Memory::Many { iov, count }) => fd.writev(iov, count, offset, priority),
-    }
-}
-
-/// The io-uring crate seals its own trait over the two kinds of descriptor, so what is needed of it is named here once.
-mod sealed {
-    use super::{opcode, squeue, types};
-
-    pub(super) trait Target: Copy {
-        fn read(self, to: *mut u8, len: u32, offset: u64, priority: u16) -> squeue::Entry;
-        fn write(self, from: *const u8, len: u32, offset: u64, priority: u16) -> squeue::Entry;
-        fn read_fixed(self, to: *mut u8, len: u32, index: u16, offset: u64, priority: u16) -> squeue::Entry;
-        fn write_fixed(self, from: *const u8, len: u32, index: u16, offset: u64, priority: u16) -> squeue::Entry;
-        fn readv(self, iov: *const libc::iovec, count: u32, offset: u64, priority: u16) -> squeue::Entry;
-        fn writev(self, iov: *const libc::iovec, count: u32, offset: u64, priority: u16) -> squeue::Entry;
-    }
-
-    macro_rules! target {
-        ($kind:ty) => {
-            impl Target for $kind {
-                fn read(self, to: *mut u8, len: u32, offset: u64, priority: u16) -> squeue::Entry {
-                    opcode::Read::new(self, to, len).offset(offset).ioprio(priority).build()
-                }
-                fn write(self, from: *const u8, len: u32, offset: u64, priority: u16) -> squeue::Entry {
-                    opcode::Write::new(self, from, len).offset(offset).ioprio(priority).build()
-                }
-                fn read_fixed(self, to: *mut u8, len: u32, index: u16, offset: u64, priority: u16) -> squeue::Entry {
-                    opcode::ReadFixed::new(self, to, len, index).offset(offset).ioprio(priority).build()
-                }
-                fn write_fixed(self, from: *const u8, len: u32, index: u16, offset: u64, priority: u16) -> squeue::Entry {
-                    opcode::WriteFixed::new(self, from, len, index).offset(offset).ioprio(priority).build()
-                }
-                fn readv(self, iov: *const libc::iovec, count: u32, offset: u64, priority: u16) -> squeue::Entry {
-                    opcode::Readv::new(self, iov, count).offset(offset).ioprio(priority).build()
-                }
-                fn writev(self, iov: *const libc::iovec, count: u32, offset: u64, priority: u16) -> squeue::Entry {
-                    opcode::Writev::new(self, iov, count).offset(offset).ioprio(priority).build()
-                }
-            }
-        };
-    }
-    target!(types::Fd);
-    target!(types::Fixed);
+        Op::Allocate { file, offset, len } => on(file, opcode::Fallocate::new(types::Fd(file.number), len).offset(offset).build()),
+        Op::SetLen { file, len } => on(file, opcode::Ftruncate::new(types::Fd(file.number), len).build()),
+    };
+    entry.user_data(token)
 }

@@ -218,15 +218,15 @@ impl Uring {
     pub(crate) unsafe fn push(&mut self, op: Op, token: u64) {
         debug_assert!(token < IGNORED);
         // SAFETY: the caller keeps what the op names valid until its completion.
-        unsafe { self.push_entry(entry::entry(op).user_data(token)) }
+        unsafe { self.push_entry(entry::entry(op, token)) }
     }
 
     /// # Safety
     ///
     /// See [`Backend::push_rw`](super::backend::Backend::push_rw).
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn push_rw(&mut self, write: bool, file: FileRef, memory: Memory, offset: u64, priority: u16, token: u64) {
-        let entry = entry::plain(write, file, memory, offset, priority).user_data(token);
+        let entry = entry::plain(write, file, memory, offset, priority, token);
         if file.polled
             && let Some(polled) = &mut self.polled
             // SAFETY: the caller keeps what the entry names valid until its completion.
@@ -242,7 +242,7 @@ impl Uring {
     /// # Safety
     ///
     /// What the entry names stays valid until its completion.
-    #[inline]
+    #[inline(always)]
     unsafe fn push_entry(&mut self, entry: squeue::Entry) {
         // In order: behind what did not fit before.
         // SAFETY: the caller's contract.
