@@ -401,6 +401,8 @@ fn why(kind: Kind, request: Option<&Request>, result: io::Result<usize>) -> io::
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::bench::profile::files::Target;
     use crate::bench::profile::memory::Buffers;
@@ -416,8 +418,10 @@ mod tests {
         /// How many writes have ended, and which of them, from 0, is lost without a word.
         writes: u64,
         lost: Option<u64>,
-        /// Reads, and syncs, so far.
+        /// Reads, and syncs, so far; and after how many reads the user has enough.
         reads: u64,
+        enough: u64,
+        signal: Arc<AtomicUsize>,
         syncs: u64,
     }
 
@@ -453,6 +457,9 @@ mod tests {
             } else {
                 piece.bytes().copy_from_slice(part);
                 self.reads += 1;
+                if self.reads == self.enough {
+                    self.signal.store(2, Ordering::Relaxed);
+                }
             }
             ended.push(Ended { slot, result: Ok(request.bytes as usize), piece: Some(piece) });
             Ok(())
@@ -463,13 +470,18 @@ mod tests {
 
     /// The job on a file in memory, which loses the write that ends as this one.
     fn run(text: &str, lost: Option<u64>) -> (InMemory, Record) {
+        run_until(text, lost, u64::MAX)
+    }
+
+    fn run_until(text: &str, lost: Option<u64>, enough: u64) -> (InMemory, Record) {
         let place = tempfile::NamedTempFile::new().expect("a file");
         let text = format!("[j]\nfilename=f\nsize=64k\niodepth=8\n{text}");
         let file = JobFile::parse("test.fio", &text, &Surroundings::isolated()).expect("a job");
         let options = &file.groups[0].jobs[0].options;
         let requests = Requests::new(options, &[FileRegion::new(0, BYTES as u64)], 1).expect("requests");
         let targets = [Target { path: place.path(), read: true, write: true, sync: SyncMode::None }];
-        let stop = Stop { signal: &AtomicUsize::new(0), failed: AtomicBool::new(false) };
+        let signal = Arc::new(AtomicUsize::new(0));
+        let stop = Stop { signal: &signal, failed: AtomicBool::new(false) };
         let ground = Ground {
             stop: &stop,
             counters: &Counters::default(),
@@ -479,7 +491,8 @@ mod tests {
             end_sync: 0,
         };
         let buffers = Buffers::new(&Memory::Malloc, None, 8, options.max_block() as usize, 1).expect("buffers");
-        let mut lane = InMemory { bytes: vec![0; BYTES], waiting: Vec::new(), writes: 0, lost, reads: 0, syncs: 0 };
+        let mut lane =
+            InMemory { bytes: vec![0; BYTES], waiting: Vec::new(), writes: 0, lost, reads: 0, enough, signal: signal.clone(), syncs: 0 };
         let loop_bytes = 2 * BYTES as u64;
         let mut script = Script::new(options, requests, loop_bytes, Instant::now());
         let mut record = Record::new();
@@ -511,6 +524,16 @@ mod tests {
         assert!(record.verified.told[0].contains("not the last write"), "{:?}", record.verified.told);
         // The first one is overwritten: nothing is lost.
         assert_eq!(run("rw=write\nverify=crc32c", Some(0)).1.verified.differ, 0);
+    }
+
+    #[test]
+    fn an_interrupted_verification_says_what_it_has_not_looked_at() {
+        for (text, blocks) in [("rw=write\nbs=2k", 32), ("rw=randwrite\nbs=2k\nnumber_ios=20", 20)] {
+            let (_, record) = run_until(&format!("{text}\nverify=crc32c"), None, 3);
+            let verified = &record.verified;
+            assert!(verified.blocks >= 3 && verified.left > 0, "{text}");
+            assert_eq!((verified.blocks + verified.left, verified.differ), (blocks, 0), "{text}");
+        }
     }
 
     #[test]
