@@ -40,7 +40,8 @@ fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
     match (cell.figures(), &cell.failed) {
         (Some(figures), _) => figures_line(name, &figures, job.ratio(cell.column), paint),
         (None, Some(reason)) => {
-            let text = format!("  {name:<17}not available: {reason}");
+            let what = if cell.differs { "failed" } else { "not available" };
+            let text = format!("  {name:<17}{what}: {reason}");
             if text.chars().count() <= WIDTH { text } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
         }
         (None, None) => format!("  {name:<17}not measured"),
