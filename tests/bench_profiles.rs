@@ -2,11 +2,14 @@
 
 #![cfg(feature = "cli")]
 
+mod fio_common;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use fio_common::{real_fio, run as fio_run};
 use serde_json::Value;
 
 fn bench(dir: &Path, profile: &str, more: &[&str]) -> Command {
@@ -157,12 +160,127 @@ fn an_unknown_option_is_an_error_with_file_line_and_the_nearest_one() {
 #[test]
 fn what_is_not_carried_out_is_said_with_file_and_line() {
     let dir = tempfile::tempdir().expect("a directory");
-    let output = run(dir.path(), "[global]\nsize=1m\n[j]\nrw=write\nsync=1\n", &[]);
+    let output = run(dir.path(), "[global]\nsize=1m\n[j]\nrw=write\nbs=32\nverify=crc32c\n", &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(".fio:3: [j]: sync"), "{}", stderr(&output));
+    assert!(stderr(&output).contains(".fio:3: [j]: verify"), "{}", stderr(&output));
     let output = run(dir.path(), "[global]\nsize=1m\n[j]\niodepth=8\niodepth_low=2\nioengine=io_uring\n", &[]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains(".fio:3: [j]: warning: iodepth_low"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_was_written_is_verified_apart_from_the_writes() {
+    let text = "[global]\nsize=1m\niodepth=8\n\
+                [once]\nrw=randwrite\nverify=crc32c\nloops=2\n\
+                [again]\nstonewall\nrw=randwrite\nnorandommap\nbsrange=4k-16k\nblockalign=4k\nio_size=4m\nverify=crc32\n\
+                [mixed]\nstonewall\nrw=randrw\nverify=crc32c\nverify_fatal=1\nsync=dsync\n\
+                [pattern]\nstonewall\nrw=write\nbs=64k\nverify=pattern\nverify_pattern=0xdead%o\nend_fsync=1\nsync=1\n\
+                [unverified]\nstonewall\nrw=write\nverify=crc32c\ndo_verify=0\n";
+    let document = document(text, &[]);
+    let count = |value: &Value| value.as_u64().expect("a count");
+    for entry in columns(&document, "once") {
+        let verify = &entry["nofault"]["verify"];
+        assert_eq!((count(&entry["write"]["total_ios"]), count(&entry["read"]["total_ios"])), (512, 512), "{entry:#}");
+        assert_eq!((count(&verify["blocks"]), count(&verify["differ"]), count(&verify["not_verified"])), (512, 0, 0), "{entry:#}");
+        assert_eq!(entry["write"]["clat_ns"]["N"], 512);
+        // The figures of the job are of its writes.
+        let (rate, writes) = (&entry["nofault"]["rounds"][0]["iops"], &entry["write"]["iops"]);
+        assert!((rate.as_f64().expect("a rate") / writes.as_f64().expect("a rate") - 1.0).abs() < 0.01, "{entry:#}");
+    }
+    for entry in columns(&document, "again") {
+        let blocks = count(&entry["nofault"]["verify"]["blocks"]);
+        // Many were overwritten, in whole or in part.
+        assert!(blocks > 32 && blocks < count(&entry["write"]["total_ios"]) && blocks <= 256, "{entry:#}");
+    }
+    for entry in columns(&document, "mixed") {
+        let verified = count(&entry["nofault"]["verify"]["blocks"]);
+        assert_eq!(verified, count(&entry["write"]["total_ios"]));
+        assert_eq!(count(&entry["read"]["total_ios"]), 256, "what was read first, and what verifies: {entry:#}");
+    }
+    for entry in columns(&document, "pattern") {
+        assert_eq!(entry["nofault"]["verify"]["blocks"], 16);
+    }
+    for entry in columns(&document, "unverified") {
+        assert_eq!((&entry["nofault"]["verify"]["blocks"], &entry["read"]["total_ios"]), (&Value::from(0), &Value::from(0)));
+    }
+}
+
+/// Written well, then a block in the middle is overwritten by another job: whoever reads it finds that.
+#[test]
+fn a_block_that_was_damaged_is_named_and_the_run_fails() {
+    let write = "[global]\nsize=1m\nfilename=f\niodepth=4\n[write]\nrw=randwrite\nverify=crc32c\n";
+    let damage = "[damage]\nstonewall\nrw=write\noffset=64k\nsize=8k\n";
+    let read = "[read]\nstonewall\nrw=read\nverify=crc32c\n";
+    let good = document(&format!("{write}{read}"), &[]);
+    for entry in columns(&good, "read") {
+        assert_eq!(entry["nofault"]["verify"]["blocks"], 256);
+    }
+    for (more, differ) in [("", 2), ("verify_fatal=1\n", 1)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let output = run(dir.path(), &format!("{write}{damage}{read}iodepth=1\n{more}"), &["--json"]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert_eq!(names_in(dir.path()), [""; 0]);
+        let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let entries: Vec<&Value> =
+            document["jobs"].as_array().expect("jobs").iter().filter(|entry| entry["nofault"]["job"] == "read").collect();
+        assert_eq!(entries.len(), 3);
+        for entry in entries {
+            if entry["nofault"]["column"] == "bare io_uring" && entry["error"] == 1 {
+                // No io_uring here, or no O_DIRECT.
+                continue;
+            }
+            let failed = entry["nofault"]["failed"].as_str().expect("a reason");
+            assert_eq!((entry["error"].as_i64(), entry["nofault"]["verify"]["differ"].as_u64()), (Some(84), Some(differ)), "{failed}");
+            assert!(failed.contains("/f: the block of 4096 bytes at 65536: ") && failed.contains("0xacca"), "{failed}");
+        }
+    }
+}
+
+#[test]
+fn workers_that_disturb_a_verification_are_warned_of() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = "[global]\nsize=64k\nverify=crc32c\ndo_verify=0\n[a]\nfilename=f\nrw=write\n[b]\nfilename=f\nrw=write\noffset=32k\n\
+                [c]\nfilename=g\nrw=write\n[d]\nfilename=g\nwait_for=c\nrw=write\n[e]\nfilename=f\nstonewall\nrw=write\n";
+    let output = run(dir.path(), text, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let warned: Vec<&str> = stderr(&output).lines().filter(|line| line.contains("another worker writes")).collect();
+    assert!(matches!(warned[..], [a, b] if a.contains("[a]") && b.contains("[b]")), "{warned:?}");
+}
+
+#[test]
+fn what_the_runtime_leaves_no_time_for_is_said_to_be_not_verified() {
+    let document = document("[j]\nsize=1m\nrw=randwrite\nverify=crc32c\nruntime=100ms\ntime_based\n", &[]);
+    for entry in columns(&document, "j") {
+        let verify = &entry["nofault"]["verify"];
+        assert!(verify["blocks"] == 0 && verify["not_verified"].as_u64() > Some(0), "{entry:#}");
+    }
+}
+
+/// The headers and checksums are the same, so each verifies what the other has written.
+#[test]
+fn fio_verifies_what_we_write_and_we_what_fio_writes() {
+    let Some(fio) = real_fio("fio_verifies_what_we_write_and_we_what_fio_writes") else { return };
+    for (kind, more) in [
+        ("crc32c", "bs=4k\n"),
+        ("crc32", "bs=16k\noffset=8k\nverify_pattern=0x12%o\n"),
+        ("pattern", "bs=8k\nverify_pattern=0xff%o\"abcd\"-12\n"),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let job = |rw: &str| format!("[j]\nfilename=f\nsize=256k\nrw={rw}\nverify={kind}\nverify_state_save=0\nfallocate=none\n{more}");
+        let fios = |rw: &str| {
+            fs::write(dir.path().join("job.fio"), job(rw)).expect("written");
+            let output = fio_run(&fio, dir.path(), &["job.fio"]);
+            assert!(output.status.success(), "{kind} {more}: {output:?}");
+        };
+        // A file that is there before is neither made nor removed.
+        fs::write(dir.path().join("f"), vec![0; 264 << 10]).expect("written");
+        fios("write");
+        let ours = run(dir.path(), &job("read"), &["--json"]);
+        assert!(ours.status.success(), "{kind} {more}: {}", stdout(&ours));
+        let ours = run(dir.path(), &job("write"), &["--overwrite"]);
+        assert!(ours.status.success(), "{kind} {more}: {}{}", stdout(&ours), stderr(&ours));
+        fios("read");
+    }
 }
 
 #[test]

@@ -76,6 +76,12 @@ impl OpenOptions {
         self
     }
 
+    /// More flags for open(2), as [`custom_flags`](OpenOptionsExt::custom_flags): O_SYNC and O_DSYNC hold for every way that the bytes go.
+    pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
+        self.std.custom_flags(flags);
+        self
+    }
+
     /// Direct I/O where it works (true, unless told), or the page cache for everything.
     pub fn direct(&mut self, direct: bool) -> &mut Self {
         self.direct = direct;
@@ -94,5 +100,29 @@ impl OpenOptions {
     /// As `open`, for no engine in particular.
     pub(crate) fn open_for_all(&self, path: &Path) -> io::Result<Opened> {
         Opened::new(self.std.open(path)?, self.direct)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::stat::status_flags;
+
+    /// The direct half is opened by itself; without the flag a write that went there would not be on the device when it completes.
+    #[test]
+    fn both_halves_are_synchronous_if_the_file_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        for flag in [0, libc::O_DSYNC, libc::O_SYNC, libc::O_SYNC | libc::O_DIRECT] {
+            let mut options = OpenOptions::new();
+            options.write(true).read(true).create(true).custom_flags(flag);
+            let opened = match options.open_for_all(&path) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => continue,
+                opened => opened.expect("opened"),
+            };
+            for half in [Some(opened.buffered_fd()), opened.direct_fd()].into_iter().flatten() {
+                assert_eq!(status_flags(half).expect("flags") & libc::O_SYNC, flag & libc::O_SYNC);
+            }
+        }
     }
 }

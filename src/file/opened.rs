@@ -77,7 +77,8 @@ impl Opened {
         } else if !direct_wanted {
             Err(Reason::NotAsked)
         } else {
-            opened.other_half(given_direct, access)?
+            // Writes that are to be on the device when they complete are so on either way.
+            opened.other_half(given_direct, access | flags & libc::O_SYNC)?
         };
         match found {
             Ok(()) => opened.path = IoPath::Direct,
@@ -94,8 +95,8 @@ impl Opened {
     }
 
     /// Opens the same inode once more, with or without O_DIRECT: whichever the given descriptor lacks.
-    fn other_half(&mut self, given_direct: bool, access: i32) -> io::Result<Result<(), Reason>> {
-        let flags = access | libc::O_CLOEXEC | if given_direct { 0 } else { libc::O_DIRECT };
+    fn other_half(&mut self, given_direct: bool, same: i32) -> io::Result<Result<(), Reason>> {
+        let flags = same | libc::O_CLOEXEC | if given_direct { 0 } else { libc::O_DIRECT };
         let name = format!("/proc/self/fd/{}\0", self.buffered.as_raw_fd());
         // SAFETY: the name ends in a zero byte and lives until the call returns.
         let fd = unsafe { libc::open64(name.as_ptr().cast(), flags) };

@@ -598,7 +598,11 @@ fn verification() {
     refused("verify=pattern", ErrorKind::Conflict, "needs a verify_pattern");
     refused("verify_interval=512", ErrorKind::Unsupported, "one header");
     refused("verify_backlog=1024", ErrorKind::Unsupported, "once it was written");
-    assert!(warnings("[a]\nrw=randwrite\nverify=crc32c\ntime_based\nruntime=5")[0].contains("nothing will be verified"));
+    for mode in ["randwrite", "randrw"] {
+        assert!(warnings(&format!("[a]\nrw={mode}\nverify=crc32c\ntime_based\nruntime=5"))[0].contains("nothing will be verified"));
+    }
+    // What is read is verified as it comes.
+    assert_eq!(warnings("[a]\nrw=randread\nverify=crc32c\ntime_based\nruntime=5"), [""; 0]);
 }
 
 #[test]

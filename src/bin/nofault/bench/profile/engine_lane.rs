@@ -32,8 +32,9 @@ impl EngineLane {
     pub(super) fn new(backend: BackendChoice, depth: u32, targets: &[Target<'_>], direct: bool) -> Result<EngineLane, String> {
         let engine = engine::build(backend, depth, Timing::Sampled)?;
         let open = |target: &Target<'_>| {
-            let file = OpenOptions::new().read(target.read).write(target.write).direct(direct).open(&engine, target.path);
-            file.map_err(|error| format!("cannot open {}: {error}", target.path.display()))
+            let mut options = OpenOptions::new();
+            options.read(target.read).write(target.write).direct(direct).custom_flags(target.flags());
+            options.open(&engine, target.path).map_err(|error| format!("cannot open {}: {error}", target.path.display()))
         };
         let files = targets.iter().map(open).collect::<Result<_, _>>()?;
         Ok(EngineLane { queue: Queue::new(&engine), syncs: Vec::new(), files, _region: None, engine })

@@ -34,6 +34,8 @@ pub(super) struct Cell {
     pub(super) column: Column,
     pub(super) rounds: Vec<Record>,
     pub(super) failed: Option<String>,
+    /// It failed because what was read is not what was written.
+    pub(super) differs: bool,
 }
 
 /// Medians over the rounds of a cell; of a single round that round's.
@@ -68,7 +70,7 @@ impl Report {
 
 impl JobReport {
     pub(super) fn new(planned: &Planned) -> JobReport {
-        let cells = Column::ALL.map(|column| Cell { column, rounds: Vec::new(), failed: None });
+        let cells = Column::ALL.map(|column| Cell { column, rounds: Vec::new(), failed: None, differs: false });
         JobReport { job: planned.job.clone(), profile: planned.profile.clone(), place: planned.place.clone(), cells: cells.into() }
     }
 
@@ -108,6 +110,11 @@ impl JobReport {
 
 impl Cell {
     pub(super) fn add(&mut self, result: Result<Record, String>) {
+        if let Ok(record) = &result
+            && let Some(differences) = record.verified.differences()
+        {
+            (self.failed, self.differs) = (Some(differences), true);
+        }
         match result {
             // What was ended in its ramp has measured nothing.
             Ok(record) if record.requests() > 0 && !record.elapsed.is_zero() => self.rounds.push(record),

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nofault::fio::SyncMode;
 use rustix::fs::{Advice, FallocateFlags};
 
 use crate::units;
@@ -20,6 +21,29 @@ pub(super) struct Target<'a> {
     pub(super) path: &'a Path,
     pub(super) read: bool,
     pub(super) write: bool,
+    pub(super) sync: SyncMode,
+}
+
+impl Target<'_> {
+    /// What open(2) takes for `sync`.
+    pub(super) fn flags(&self) -> i32 {
+        match self.sync {
+            SyncMode::None => 0,
+            SyncMode::Sync => libc::O_SYNC,
+            SyncMode::Dsync => libc::O_DSYNC,
+        }
+    }
+
+    /// Opens it, with O_DIRECT or without.
+    pub(super) fn open(&self, direct: bool) -> Result<File, String> {
+        let flags = self.flags() | if direct { libc::O_DIRECT } else { 0 };
+        OpenOptions::new().read(self.read).write(self.write).custom_flags(flags).open(self.path).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::EINVAL) if direct => format!("EINVAL: the filesystem of {} refuses O_DIRECT", self.path.display()),
+                _ => format!("cannot open {}: {error}", self.path.display()),
+            }
+        })
+    }
 }
 
 /// What one job wants of a file.
@@ -253,4 +277,22 @@ fn look(path: &Path) -> io::Result<Option<(Sort, u64)>> {
         sort if sort.is_block_device() => (Sort::Block, io::Seek::seek(&mut File::open(path)?, io::SeekFrom::End(0))?),
         _ => (Sort::Other, 0),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_file_is_opened_as_sync_says() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (sync, expected) in [(SyncMode::None, 0), (SyncMode::Dsync, libc::O_DSYNC), (SyncMode::Sync, libc::O_SYNC)] {
+            let target = Target { path: file.path(), read: true, write: true, sync };
+            let opened = target.open(false).expect("opened");
+            // SAFETY: F_GETFL takes no pointer.
+            let flags = unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_GETFL) };
+            assert_eq!(flags & libc::O_SYNC, expected);
+        }
+    }
 }

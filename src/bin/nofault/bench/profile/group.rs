@@ -17,6 +17,7 @@ use super::plan::{Group, Planned, Worker};
 use super::record::Record;
 use super::ring_lane::RingLane;
 use super::script::Script;
+use super::verify::Verifier;
 use crate::{BackendChoice, units};
 
 /// Who carries the jobs out.
@@ -192,7 +193,8 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
     share_workers(&mut jobs);
     if shared.stop.failed.load(Ordering::Relaxed) {
         // What the others measured until one failed is not what was asked for.
-        jobs.iter_mut().filter(|job| job.is_ok()).for_each(|job| *job = Err("another job of its group failed".to_owned()));
+        let whole = |job: &Result<Record, String>| job.as_ref().is_ok_and(|record| record.verified.differ == 0);
+        jobs.iter_mut().filter(|job| whole(job)).for_each(|job| *job = Err("another job of its group failed".to_owned()));
     }
     Outcome { jobs, notes }
 }
@@ -213,9 +215,11 @@ fn together(workers: Vec<Result<Record, String>>) -> Result<Record, String> {
 /// Divides what the process has used and no worker's thread has, by requests: that is what io_uring's own workers did for them.
 fn share_workers(jobs: &mut [Result<Record, String>]) {
     let records = || jobs.iter().flatten();
-    let process = records().map(|record| record.usage.process).max().unwrap_or_default();
-    let threads: Duration = records().map(|record| record.usage.user + record.usage.system).sum();
-    let requests: u64 = records().map(Record::requests).sum();
+    // What was verified too: it has its part.
+    let usages = |record: &Record| [record.usage, record.verified.usage];
+    let process: Duration = records().map(|record| usages(record).map(|usage| usage.process).iter().sum()).max().unwrap_or_default();
+    let threads: Duration = records().flat_map(usages).map(|usage| usage.user + usage.system).sum();
+    let requests: u64 = records().map(|record| record.requests() + record.verified.reads.requests).sum();
     let left = process.saturating_sub(threads);
     for record in jobs.iter_mut().flatten() {
         record.workers_cpu = left.mul_f64(record.requests() as f64 / requests.max(1) as f64);
@@ -242,7 +246,7 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
         Column::Buffered => false,
         Column::Bare => options.direct,
     };
-    let target = |&file: &usize| Target { path: shared.files.path(file), read: true, write: options.mode.writes() };
+    let target = |&file: &usize| Target { path: shared.files.path(file), read: true, write: options.mode.writes(), sync: options.sync };
     let targets: Vec<Target<'_>> = worker.files.iter().map(target).collect();
     let room = usize::try_from(options.max_block()).map_err(|_| "bs is more than memory holds")?;
     let align = usize::try_from(options.memory_align).unwrap_or(1);
@@ -253,6 +257,7 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
         stop: &shared.stop,
         counters: &shared.counters,
         filling,
+        verifier: Verifier::new(options, &targets, worker.number),
         seed: worker.seed,
         end_sync: if options.mode.writes() && (options.end_fsync || options.fsync_on_close) { worker.files.len() } else { 0 },
     };

@@ -3,13 +3,13 @@
 //! What fio does not have stands under `nofault`. Where fio tells submission and completion of one request apart, this does not: `clat_ns` is
 //! the whole time, as `lat_ns`, and `slat_ns` has the times of calls that submit, of those that were timed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::figures::{Cell, JobReport, Report, iops};
-use super::record::{Record, Side};
+use super::record::{Record, Side, Verified};
 
 /// fio's own percentiles.
 const PERCENTILES: [f64; 17] = [1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
@@ -47,10 +47,14 @@ fn entry(report: &JobReport, cell: &Cell) -> Option<Value> {
     let Some(record) = cell.all().filter(|_| cell.failed.is_none()) else {
         let reason = cell.failed.as_ref()?;
         own["failed"] = json!(reason);
-        return Some(json!({ "jobname": format!("{} ({column})", job.name), "groupid": job.report_group, "error": 1, "nofault": own }));
+        own["verify"] = cell.all().map_or(Value::Null, |record| verified(report, &record.verified));
+        // As fio says it of a block that differs: EILSEQ.
+        let error = if cell.differs { libc::EILSEQ } else { 1 };
+        return Some(json!({ "jobname": format!("{} ({column})", job.name), "groupid": job.report_group, "error": error, "nofault": own }));
     };
     let rounds: Vec<Value> = cell.rounds.iter().map(round).collect();
     own["rounds"] = json!(rounds);
+    own["verify"] = verified(report, &record.verified);
     own["cpu_us_per_request"] = json!(cell.figures().map(|figures| figures.cpu_us_per_request));
     let seconds = record.elapsed.as_secs_f64().max(1e-9);
     let workers = f64::from(job.options.numjobs);
@@ -62,9 +66,9 @@ fn entry(report: &JobReport, cell: &Cell) -> Option<Value> {
         "eta": 0,
         "elapsed": seconds.ceil() as u64,
         "job options": options(report),
-        "read": side(report, &record.read, &record, cell, |record| &record.read),
-        "write": side(report, &record.write, &record, cell, |record| &record.write),
-        "trim": side(report, &Record::new().read, &record, cell, |record| &record.read),
+        "read": side(report, &record, cell, Record::all_reads),
+        "write": side(report, &record, cell, |record| (record.write.clone(), record.elapsed)),
+        "trim": side(report, &Record::new(), cell, |_| Record::new().all_reads()),
         "sync": { "total_ios": record.sync.requests, "lat_ns": times(&record.sync.latency_ns, &percentiles(report, true)) },
         "job_runtime": (seconds * 1e3 * workers) as u64,
         "usr_cpu": percent(record.usage.user),
@@ -100,18 +104,36 @@ fn options(report: &JobReport) -> Map<String, Value> {
     lines.map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
 }
 
-/// Reads or writes.
-fn side(report: &JobReport, side: &Side, record: &Record, cell: &Cell, of: impl Fn(&Record) -> &Side) -> Value {
+/// What was verified; fio has no place for it but its `read` side, where the reads are too. Null for a job that does not verify.
+fn verified(report: &JobReport, verified: &Verified) -> Value {
+    if report.job.options.verify.is_none() {
+        return Value::Null;
+    }
+    json!({
+        "blocks": verified.blocks,
+        "differ": verified.differ,
+        "not_verified": verified.left,
+        "differences": verified.told,
+        "total_ios": verified.reads.requests,
+        "io_bytes": verified.reads.bytes,
+        "runtime": verified.elapsed.as_millis() as u64,
+    })
+}
+
+/// Reads or writes: these, and for how long.
+fn side(report: &JobReport, record: &Record, cell: &Cell, of: impl Fn(&Record) -> (Side, Duration)) -> Value {
+    let (side, elapsed) = of(record);
     let options = &report.job.options;
-    let seconds = record.elapsed.as_secs_f64();
+    let seconds = elapsed.as_secs_f64();
     let per_second = |value: u64| if side.requests == 0 { 0.0 } else { value as f64 / seconds.max(1e-9) };
     // fio's samples are of half seconds, these are of rounds.
     let mut bandwidths = Samples::default();
     let mut rates = Samples::default();
     for round in cell.rounds.iter().filter(|_| side.requests > 0) {
-        let seconds = round.elapsed.as_secs_f64().max(1e-9);
-        bandwidths.add(of(round).bytes as f64 / 1024.0 / seconds);
-        rates.add(of(round).requests as f64 / seconds);
+        let (side, elapsed) = of(round);
+        let seconds = elapsed.as_secs_f64().max(1e-9);
+        bandwidths.add(side.bytes as f64 / 1024.0 / seconds);
+        rates.add(side.requests as f64 / seconds);
     }
     let mut value = json!({
         "io_bytes": side.bytes,

@@ -7,6 +7,7 @@ mod engine_lane;
 mod figures;
 mod files;
 mod group;
+mod history;
 mod json;
 mod lane;
 mod memory;
@@ -15,6 +16,7 @@ mod record;
 mod ring_lane;
 mod script;
 mod table;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -74,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // Before anything is printed: whoever reads the end of it finds the directory as it was.
     drop(plan);
     report.interrupted = stop.load(Ordering::Relaxed) != 0;
-    let failed = report.jobs.iter().flat_map(|job| &job.cells).any(|cell| cell.column != Column::Bare && cell.failed.is_some());
+    let failed =
+        report.jobs.iter().flat_map(|job| &job.cells).any(|cell| cell.differs || cell.column != Column::Bare && cell.failed.is_some());
     super::show(arguments, &json::document(&report), |paint| table::render(&report, paint))?;
     Ok(status(stop.load(Ordering::Relaxed), failed))
 }

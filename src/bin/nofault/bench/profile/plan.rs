@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nofault::fio::random::Requests;
-use nofault::fio::{Job, JobFile, Memory, Size, Surroundings, SyncMode};
+use nofault::fio::{FileRegion, Job, JobFile, Memory, Size, Surroundings, Verify};
 
 use super::files::{Files, Wish};
+use super::verify;
 
 /// Requests in flight of one worker: what a ring may have.
 const MAX_DEPTH: u32 = 16_384;
@@ -54,6 +55,9 @@ pub(super) struct Worker {
     pub(super) requests: Requests,
     pub(super) bytes: u64,
     pub(super) seed: u64,
+    /// Its number among all workers of the profile, from 1.
+    pub(super) number: u32,
+    regions: Vec<FileRegion>,
     /// The file that its buffers are a mapping of.
     pub(super) mapped: Option<PathBuf>,
 }
@@ -74,7 +78,11 @@ impl Group {
 
     /// How many bytes it moves, where that is known.
     pub(super) fn bytes(&self) -> u64 {
-        let of = |job: &Planned| job.workers.iter().map(|worker| worker.bytes).sum::<u64>() * u64::from(job.job.options.loops);
+        let of = |job: &Planned| {
+            let options = &job.job.options;
+            let again = options.verify.is_some() && options.do_verify && options.mode.writes();
+            job.workers.iter().map(|worker| worker.bytes).sum::<u64>() * u64::from(options.loops) * (1 + u64::from(again))
+        };
         self.jobs.iter().map(of).sum()
     }
 }
@@ -98,6 +106,7 @@ impl Plan {
                     let workers = workers.collect::<Result<_, _>>().map_err(wrong)?;
                     jobs.push(Planned { job, place, profile: profile.display().to_string(), after, workers });
                 }
+                plan.warn_of_overlaps(&jobs);
                 plan.groups.push(Group { jobs, last_use: Vec::new() });
             }
         }
@@ -138,7 +147,33 @@ impl Plan {
             self.warnings.push(format!("{place}: warning: unlink has no effect on a file that was there before"));
         }
         let files = found.into_iter().map(|(file, _)| file).collect();
-        Ok(Worker { files, bytes: job.io_bytes(&regions), requests, seed, mapped })
+        let bytes = job.io_bytes(&regions);
+        Ok(Worker { files, bytes, requests, seed, number: job.first_worker + clone, regions, mapped })
+    }
+
+    /// Says which jobs verify what another worker writes to meanwhile.
+    fn warn_of_overlaps(&mut self, jobs: &[Planned]) {
+        let mut regions: Vec<(usize, FileRegion, usize)> = Vec::new();
+        for (at, worker) in jobs.iter().enumerate().flat_map(|(at, job)| job.workers.iter().map(move |worker| (at, worker))) {
+            regions.extend(worker.files.iter().zip(&worker.regions).map(|(&file, &region)| (file, region, at)));
+        }
+        regions.sort_unstable_by_key(|&(file, region, _)| (file, region.offset));
+        let verifies = |job: usize| jobs[job].job.options.verify.is_some();
+        let writes = |job: usize| jobs[job].job.options.mode.writes();
+        // Of a job that waits for the other one the two are not there at the same time; a longer chain is not looked at.
+        let apart = |a: usize, b: usize| jobs[a].after == Some(b) || jobs[b].after == Some(a);
+        let mut disturbed = vec![false; jobs.len()];
+        for (at, &(file, region, a)) in regions.iter().enumerate() {
+            for &(_, _, b) in regions[at + 1..].iter().take_while(|(same, other, _)| *same == file && other.offset < region.end()) {
+                let (of_a, of_b) = (verifies(a) && writes(b), verifies(b) && writes(a));
+                disturbed[a] |= of_a && !apart(a, b);
+                disturbed[b] |= of_b && !apart(a, b);
+            }
+        }
+        for (job, _) in jobs.iter().zip(disturbed).filter(|(_, disturbed)| *disturbed) {
+            let text = "another worker writes to what this job verifies, at the same time: differences are likely";
+            self.warnings.push(format!("{}: warning: {text}", job.place));
+        }
     }
 
     /// Says what of a job is not carried out as it stands there.
@@ -147,9 +182,6 @@ impl Plan {
         let error = |text: &str| Err(format!("{place}: {text}"));
         if options.depth > MAX_DEPTH {
             return error(&format!("iodepth={}: a ring here has {MAX_DEPTH} requests at most", options.depth));
-        }
-        if options.sync != SyncMode::None {
-            return error("sync: files are not opened with O_SYNC or O_DSYNC here; say fsync=1 or fdatasync=1");
         }
         if options.max_block() > 1 << 30 {
             return error("bs: requests have 1 GiB at most here");
@@ -160,8 +192,8 @@ impl Plan {
         if options.memory_align > 1 << 21 || !options.memory_align.is_power_of_two() && options.memory_align != 0 {
             return error("iomem_align: buffers are aligned to a power of two up to 2 MiB here");
         }
-        if options.verify.is_some() {
-            return error("verify: what was written is not verified here yet; real fio does it");
+        if options.verify.is_some_and(|kind| kind != Verify::Pattern) && least_block(options) < verify::OVERHEAD as u64 {
+            return error(&format!("verify: a block needs {} bytes for its header, and bs is less", verify::OVERHEAD));
         }
         let mut warn = |text: &str| self.warnings.push(format!("{place}: warning: {text}"));
         if options.batch_submit != 1 || options.batch_complete_min != 1 || options.batch_complete_max.is_some() {
@@ -187,6 +219,23 @@ impl Plan {
             warn(&format!("the buffers of its workers take {} in all", crate::units::size(bytes)));
         }
         Ok(())
+    }
+}
+
+/// The fewest bytes that a request may have. With several sizes it may end where another one begins, and both directions share what starts are
+/// multiples of.
+fn least_block(options: &nofault::fio::Options) -> u64 {
+    let (read, write) = (options.block.read.min(), options.block.write.min());
+    match (options.mode.reads(), options.mode.writes()) {
+        (true, true) => {
+            let (mut a, mut b) = (read, write);
+            while b > 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        }
+        (false, true) => write,
+        _ => read,
     }
 }
 

@@ -81,6 +81,85 @@ impl Usage {
             process: self.process.saturating_sub(before.process),
         }
     }
+
+    fn add(&mut self, other: Usage) {
+        self.merge(other, false);
+    }
+
+    /// What another thread of the same process has used, at the same time (`beside`) or later.
+    fn merge(&mut self, other: Usage, beside: bool) {
+        self.user += other.user;
+        self.system += other.system;
+        self.switches += other.switches;
+        self.major_faults += other.major_faults;
+        self.minor_faults += other.minor_faults;
+        self.process = if beside { self.process.max(other.process) } else { self.process + other.process };
+    }
+}
+
+/// The differences that are told one by one; the others are counted.
+const TOLD: usize = 4;
+
+/// What a verification found, and how it went: apart from what it verifies.
+#[derive(Clone)]
+pub(super) struct Verified {
+    /// The reads of blocks that this job has written.
+    pub(super) reads: Side,
+    pub(super) elapsed: Duration,
+    pub(super) usage: Usage,
+    /// Blocks that were verified: those, and in a job that only reads all it has read.
+    pub(super) blocks: u64,
+    pub(super) differ: u64,
+    /// The first ones: file, offset, what was expected and what was found.
+    pub(super) told: Vec<String>,
+    /// Blocks that were written and not verified.
+    pub(super) left: u64,
+    begun: Option<(Instant, Usage)>,
+}
+
+impl Verified {
+    fn new() -> Verified {
+        let (reads, usage) = (Side::new(), Usage::default());
+        Verified { reads, elapsed: Duration::ZERO, usage, blocks: 0, differ: 0, told: Vec::new(), left: 0, begun: None }
+    }
+
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.begun = Some((now, Usage::now()));
+    }
+
+    pub(super) fn end(&mut self) {
+        if let Some((begun, usage)) = self.begun.take() {
+            self.elapsed += begun.elapsed();
+            self.usage.add(Usage::now().since(usage));
+        }
+    }
+
+    /// One block.
+    pub(super) fn add(&mut self, result: Result<(), String>) {
+        self.blocks += 1;
+        if let Err(difference) = result {
+            self.differ += 1;
+            if self.told.len() < TOLD {
+                self.told.push(difference);
+            }
+        }
+    }
+
+    /// What differs, in a line; None if nothing does.
+    pub(super) fn differences(&self) -> Option<String> {
+        let first = self.told.first()?;
+        Some(format!("verify: {} of {} blocks are not what was written; {first}", self.differ, self.blocks))
+    }
+
+    fn merge(&mut self, other: &Verified, beside: bool) {
+        self.reads.add(&other.reads);
+        self.elapsed = if beside { self.elapsed.max(other.elapsed) } else { self.elapsed + other.elapsed };
+        self.usage.merge(other.usage, beside);
+        self.blocks += other.blocks;
+        self.differ += other.differ;
+        self.told.extend(other.told.iter().take(TOLD - self.told.len().min(TOLD)).cloned());
+        self.left += other.left;
+    }
 }
 
 /// What was measured of a worker, or of all workers of a job.
@@ -89,6 +168,8 @@ pub(super) struct Record {
     pub(super) read: Side,
     pub(super) write: Side,
     pub(super) sync: Side,
+    /// Not in any of the figures beside it.
+    pub(super) verified: Verified,
     /// The times of calls that submit, of those that were timed.
     pub(super) submit_ns: Histogram<u64>,
     pub(super) elapsed: Duration,
@@ -104,6 +185,7 @@ impl Record {
             read: Side::new(),
             write: Side::new(),
             sync: Side::new(),
+            verified: Verified::new(),
             submit_ns: histogram(),
             elapsed: Duration::ZERO,
             usage: Usage::default(),
@@ -130,18 +212,27 @@ impl Record {
             Kind::Read => &mut self.read,
             Kind::Write => &mut self.write,
             Kind::Sync => &mut self.sync,
+            Kind::Verify => &mut self.verified.reads,
         };
         side.requests += 1;
         side.bytes += bytes;
         record(&mut side.latency_ns, now.saturating_duration_since(started));
     }
 
-    /// All is done, the sync at the end too.
+    /// All is done, the sync at the end too; or it stops counting until it is begun again.
     pub(super) fn end(&mut self) {
-        if let Some((begun, usage)) = self.begun {
-            self.elapsed = begun.elapsed();
-            self.usage = Usage::now().since(usage);
+        if let Some((begun, usage)) = self.begun.take() {
+            self.elapsed += begun.elapsed();
+            self.usage.add(Usage::now().since(usage));
         }
+    }
+
+    /// Reads as fio counts them, those that verified among them, and how long there were any.
+    pub(super) fn all_reads(&self) -> (Side, Duration) {
+        let mut reads = self.read.clone();
+        reads.add(&self.verified.reads);
+        let own = if self.read.requests > 0 { self.elapsed } else { Duration::ZERO };
+        (reads, own + self.verified.elapsed)
     }
 
     /// Reads and writes.
@@ -158,21 +249,11 @@ impl Record {
         self.read.add(&other.read);
         self.write.add(&other.write);
         self.sync.add(&other.sync);
+        self.verified.merge(&other.verified, beside);
         merge(&mut self.submit_ns, &other.submit_ns);
-        let usage = &mut self.usage;
-        usage.user += other.usage.user;
-        usage.system += other.usage.system;
-        usage.switches += other.usage.switches;
-        usage.major_faults += other.usage.major_faults;
-        usage.minor_faults += other.usage.minor_faults;
+        self.usage.merge(other.usage, beside);
         self.workers_cpu += other.workers_cpu;
-        if beside {
-            self.elapsed = self.elapsed.max(other.elapsed);
-            usage.process = usage.process.max(other.usage.process);
-        } else {
-            self.elapsed += other.elapsed;
-            usage.process += other.usage.process;
-        }
+        self.elapsed = if beside { self.elapsed.max(other.elapsed) } else { self.elapsed + other.elapsed };
     }
 
     /// Reads and writes in one.
@@ -189,4 +270,6 @@ pub(super) enum Kind {
     Read,
     Write,
     Sync,
+    /// A read that verifies what this job has written.
+    Verify,
 }

@@ -1,9 +1,8 @@
 //! The `bare io_uring` column: a plain loop on a ring, as good as such a loop is.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -34,15 +33,7 @@ pub(super) struct RingLane {
 
 impl RingLane {
     pub(super) fn new(depth: u32, targets: &[Target<'_>], direct: bool) -> Result<RingLane, String> {
-        let flags = if direct { libc::O_DIRECT } else { 0 };
-        let open = |target: &Target<'_>| {
-            let file = OpenOptions::new().read(target.read).write(target.write).custom_flags(flags).open(target.path);
-            file.map_err(|error| match error.raw_os_error() {
-                Some(libc::EINVAL) if direct => format!("EINVAL: the filesystem of {} refuses O_DIRECT", target.path.display()),
-                _ => format!("cannot open {}: {error}", target.path.display()),
-            })
-        };
-        let files: Vec<File> = targets.iter().map(open).collect::<Result<_, _>>()?;
+        let files: Vec<File> = targets.iter().map(|target| target.open(direct)).collect::<Result<_, _>>()?;
         let descriptors: Vec<i32> = files.iter().map(|file| file.as_raw_fd()).collect();
         let explain = |error: io::Error| facts::explain_ring_error(&error);
         let ring = negotiate(depth.max(2)).map_err(explain)?;

@@ -5,16 +5,20 @@ use std::time::{Duration, Instant};
 use nofault::fio::random::{Request, Requests};
 use nofault::fio::{Options, PerDirection};
 
+use super::history::{Blocks, History};
+
 /// The next thing to do.
 pub(super) enum Step {
-    /// Make this request.
-    Request(Request),
+    /// Make this request; a write is the worker's write of this number.
+    Request(Request, u64),
     /// Bring the writes of this file to the device; the data only, if so.
     Sync { file: usize, data_only: bool },
     /// Nothing before this time.
     Later(Instant),
     /// Nothing before all that is in flight has ended.
     Quiet,
+    /// Verify what was written, once nothing is in flight: see [`Script::written`].
+    Verify,
     /// Nothing any more.
     Over,
 }
@@ -39,6 +43,7 @@ pub(super) struct Script<'a> {
     sync: Option<(usize, bool)>,
     until_thought: u32,
     resumes: Option<Instant>,
+    history: History,
     over: bool,
 }
 
@@ -47,6 +52,7 @@ impl<'a> Script<'a> {
         let counts_from = now + options.ramp_time;
         Script {
             options,
+            history: History::new(options, &requests),
             requests,
             loop_bytes,
             bytes: 0,
@@ -72,7 +78,7 @@ impl<'a> Script<'a> {
 
     /// What to do at this time, with so many requests in flight.
     pub(super) fn next(&mut self, now: Instant, in_flight: usize) -> Step {
-        if self.over || self.ends.is_some_and(|ends| now >= ends) {
+        if self.over || self.is_out_of_time(now) {
             self.over = true;
             return Step::Over;
         }
@@ -96,8 +102,7 @@ impl<'a> Script<'a> {
             self.resumes = None;
         }
         let Some(request) = self.drawn.take().or_else(|| self.draw()) else {
-            self.over = true;
-            return Step::Over;
+            return if self.history.wants() { Step::Verify } else { Step::Over };
         };
         let due = *self.due.get(request.write);
         if due > now {
@@ -105,7 +110,33 @@ impl<'a> Script<'a> {
             return Step::Later(self.not_beyond_the_end(due));
         }
         self.account(&request);
-        Step::Request(request)
+        let number = self.history.made(&request);
+        Step::Request(request, number)
+    }
+
+    /// Whether the runtime is over.
+    pub(super) fn is_out_of_time(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| now >= ends)
+    }
+
+    /// Whether there is a loop to come.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.over
+    }
+
+    /// What is to be verified now, and how many blocks more there was no room to keep track of.
+    pub(super) fn written(&mut self) -> (Blocks, u64) {
+        self.history.take(&self.requests)
+    }
+
+    /// It goes on at this time, after a verification: what was not done meanwhile is not made up for.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.due = PerDirection { read: self.due.read.max(now), write: self.due.write.max(now) };
+    }
+
+    /// The writes that are not verified, though the job asks for it.
+    pub(super) fn not_verified(&self) -> u64 {
+        if self.options.verify.is_some() && self.options.do_verify { self.history.left() } else { 0 }
     }
 
     fn not_beyond_the_end(&self, when: Instant) -> Instant {
@@ -135,24 +166,30 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// The next request; none if it is over, or if there is something to verify before the next one.
     fn draw(&mut self) -> Option<Request> {
         let full = self.bytes >= self.loop_bytes || self.options.number_ios.is_some_and(|most| self.count >= most);
         if full {
             if !self.options.time_based {
                 self.loops_left = self.loops_left.saturating_sub(1);
                 if self.loops_left == 0 {
+                    self.over = true;
                     return None;
                 }
             }
             (self.bytes, self.count) = (0, 0);
             self.requests.next_pass();
-        }
-        let request = match self.requests.next() {
-            Some(request) => request,
-            None => {
-                self.requests.next_pass();
-                self.requests.next()?
+            if self.history.wants() {
+                return None;
             }
+        }
+        let Some(request) = self.requests.next().or_else(|| {
+            self.requests.next_pass();
+            self.history.again();
+            self.requests.next()
+        }) else {
+            self.over = true;
+            return None;
         };
         self.bytes += request.bytes;
         self.count += 1;
@@ -180,13 +217,21 @@ mod tests {
         let (options, now) = (options(text), Instant::now());
         let mut script = script(&options, loop_kib << 10, now);
         let letter = |step| match step {
-            Step::Request(request) => Some(if request.write { 'w' } else { 'r' }),
+            Step::Request(request, _) => Some(if request.write { 'w' } else { 'r' }),
             Step::Sync { data_only, .. } => Some(if data_only { 'd' } else { 's' }),
             Step::Later(_) => Some('l'),
             Step::Quiet => Some('q'),
+            Step::Verify => Some('v'),
             Step::Over => None,
         };
-        (0..most).map_while(|_| letter(script.next(now, 1))).collect()
+        let step = |_| {
+            let step = script.next(now, 1);
+            if matches!(step, Step::Verify) {
+                script.written();
+            }
+            letter(step)
+        };
+        (0..most).map_while(step).collect()
     }
 
     #[test]
@@ -197,6 +242,24 @@ mod tests {
         assert_eq!(steps("", 96, 100), "r".repeat(24));
         assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "r".repeat(6));
         assert_eq!(steps("time_based\nruntime=1", 64, 100), "r".repeat(100));
+    }
+
+    #[test]
+    fn each_loop_is_verified_when_it_was_written() {
+        assert_eq!(steps("rw=write\nverify=crc32c", 12, 100), "wwwv");
+        assert_eq!(steps("rw=write\nverify=crc32c\nloops=2\nfsync=3", 12, 100), "wwwsvwwwsv");
+        assert_eq!(steps("rw=write\nverify=crc32c\ndo_verify=0", 12, 100), "www");
+        assert_eq!(steps("rw=read\nverify=crc32c", 12, 100), "rrr");
+        assert_eq!(steps("rw=write\nverify=crc32c\ntime_based\nruntime=1", 12, 6), "wwwwww");
+    }
+
+    #[test]
+    fn what_the_runtime_leaves_no_time_to_verify_is_known() {
+        let (options, now) = (options("rw=write\nverify=crc32c\nruntime=1"), Instant::now());
+        let mut script = script(&options, 64 << 10, now);
+        assert!(matches!(script.next(now, 0), Step::Request(_, 0)) && matches!(script.next(now, 0), Step::Request(_, 1)));
+        assert!(matches!(script.next(now + Duration::from_secs(1), 0), Step::Over));
+        assert_eq!(script.not_verified(), 2);
     }
 
     #[test]
@@ -211,10 +274,10 @@ mod tests {
         assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 64, 4), "rrqq");
         let (options, now) = (options("rate=4k"), Instant::now());
         let mut script = script(&options, 64 << 10, now);
-        assert!(matches!(script.next(now, 0), Step::Request(_)));
+        assert!(matches!(script.next(now, 0), Step::Request(..)));
         let Step::Later(when) = script.next(now, 0) else { panic!("not due") };
         assert_eq!(when, now + Duration::from_secs(1));
-        assert!(matches!(script.next(when, 0), Step::Request(_)));
+        assert!(matches!(script.next(when, 0), Step::Request(..)));
     }
 
     #[test]
@@ -222,7 +285,7 @@ mod tests {
         let (options, now) = (options("runtime=2\nramp_time=1\ntime_based"), Instant::now());
         let mut script = script(&options, 64 << 10, now);
         assert!(!script.counts(now) && script.counts(now + Duration::from_secs(1)));
-        assert!(matches!(script.next(now + Duration::from_millis(2999), 0), Step::Request(_)));
+        assert!(matches!(script.next(now + Duration::from_millis(2999), 0), Step::Request(..)));
         assert!(matches!(script.next(now + Duration::from_secs(3), 0), Step::Over));
     }
 }

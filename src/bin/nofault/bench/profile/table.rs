@@ -40,7 +40,8 @@ fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
     match (cell.figures(), &cell.failed) {
         (Some(figures), _) => figures_line(name, &figures, job.ratio(cell.column), paint),
         (None, Some(reason)) => {
-            let text = format!("  {name:<17}not available: {reason}");
+            let what = if cell.differs { "failed" } else { "not available" };
+            let text = format!("  {name:<17}{what}: {reason}");
             if text.chars().count() <= WIDTH { text } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
         }
         (None, None) => format!("  {name:<17}not measured"),
@@ -70,6 +71,25 @@ fn figures_line(name: &str, figures: &Figures, ratio: Option<f64>, paint: Paint)
     }
 }
 
+/// What was verified, apart from the figures above; None for a job that does not verify.
+fn verified(job: &JobReport) -> Option<String> {
+    let kind = job.job.options.verify?;
+    let cell = |cell: &Cell| {
+        let verified = cell.all().filter(|_| !cell.differs)?.verified;
+        let mut text = format!("{} {} blocks", cell.column.title(), verified.blocks);
+        if !verified.elapsed.is_zero() {
+            let rate = verified.reads.bytes as f64 / verified.elapsed.as_secs_f64();
+            let _ = write!(text, " at {}", units::byte_rate(rate));
+        }
+        if verified.left > 0 {
+            let _ = write!(text, ", {} written and not verified", verified.left);
+        }
+        Some(text)
+    };
+    let cells: Vec<String> = job.cells.iter().filter_map(cell).collect();
+    (!cells.is_empty()).then(|| format!("{}: verified ({}): {}.", job.place, format!("{kind:?}").to_lowercase(), cells.join("; ")))
+}
+
 /// What has to be known to read the figures.
 fn said(report: &Report) -> Vec<String> {
     let rounds = match report.rounds {
@@ -87,6 +107,7 @@ fn said(report: &Report) -> Vec<String> {
     ];
     notes.extend(report.notes.iter().cloned());
     for job in &report.jobs {
+        notes.extend(verified(job));
         for cell in &job.cells {
             notes.extend(cell.failed.iter().map(|reason| format!("{}: {}: {reason}", job.place, cell.column.title())));
         }
