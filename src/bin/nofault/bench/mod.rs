@@ -5,25 +5,30 @@
 
 mod buffered;
 mod columns;
+mod curve;
+mod html;
 mod interrupt;
+mod machine;
 mod memory;
 mod meter;
 mod nofault;
 mod profile;
 mod report;
 mod ring;
+mod rows_page;
 mod runner;
 mod scratch;
 mod stall;
 mod stall_command;
 mod table;
+mod timeline;
 mod workload;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -74,6 +79,9 @@ pub(crate) struct Arguments {
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
+    /// Write the figures with charts to FILE as well, as one page of HTML; another page that is there is replaced
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "stall"])]
+    html: Option<PathBuf>,
     /// Say on standard error which row is being measured
     #[arg(short, long)]
     verbose: bool,
@@ -137,6 +145,8 @@ fn run_rows(arguments: &Arguments) -> Outcome {
     if !arguments.only.is_empty() {
         rows.retain(|row| arguments.only.iter().any(|part| row.name.contains(part)));
     }
+    let target = arguments.html.as_deref().map(html::Target::new).transpose()?;
+    let begun = SystemTime::now();
     let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
     let stop = interrupt::watch(!scratch.has_name()).map_err(|e| format!("cannot watch for signals: {e}"))?;
     scratch.reserve(&arguments.dir)?;
@@ -163,14 +173,18 @@ fn run_rows(arguments: &Arguments) -> Outcome {
         }
     }
     bar.finish_and_clear();
-    finish(arguments, report, &columns, stop.load(Ordering::Relaxed))
+    report.interrupted = stop.load(Ordering::Relaxed) != 0;
+    report.notes = notes(&report, &columns);
+    let status = finish(arguments, &report, stop.load(Ordering::Relaxed))?;
+    if let Some(target) = target {
+        target.write(&html::render(&rows_page::page(&report, &arguments.dir, begun)))?;
+    }
+    Ok(status)
 }
 
 /// Prints the report; gives the exit status.
-fn finish(arguments: &Arguments, mut report: Report, columns: &Columns<'_>, signal: usize) -> Outcome {
-    report.interrupted = signal != 0;
-    report.notes = notes(&report, columns);
-    show(arguments, &report, |paint| table::render(&report, paint))?;
+fn finish(arguments: &Arguments, report: &Report, signal: usize) -> Outcome {
+    show(arguments, report, |paint| table::render(report, paint))?;
     let failed = report.rows.iter().flat_map(|row| &row.columns).any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
     Ok(status(signal, failed))
 }
@@ -236,7 +250,7 @@ impl Session<'_> {
         for (column, rounds) in Column::ALL.into_iter().zip(cells) {
             let unavailable = rounds.failed.or_else(|| columns.unavailable(column).map(str::to_owned));
             let figures = if unavailable.is_none() { Figures::of(&rounds.joined, &rounds.split) } else { None };
-            report.columns.push(Cell { column: column.title(), figures, unavailable });
+            report.columns.push(Cell { column: column.title(), figures, unavailable, rounds: rounds.joined });
         }
         report.compare();
         Ok(report)
