@@ -77,7 +77,6 @@ fn device(dir: &Path) -> Option<String> {
         size.map(|sectors| units::size(sectors.saturating_mul(512))),
         read("device/model"),
         read("loop/backing_file").map(|file| format!("loop over {file}")),
-        read("queue/rotational").filter(|text| text == "1").map(|_| "said to rotate".to_owned()),
         read("queue/scheduler").and_then(|text| chosen(&text)).map(|name| format!("scheduler {name}")),
     ];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))

@@ -5,6 +5,7 @@
 
 mod buffered;
 mod columns;
+mod compare;
 mod curve;
 mod html;
 mod interrupt;
@@ -82,6 +83,14 @@ pub(crate) struct Arguments {
     /// Write the figures with charts to FILE as well, as one page of HTML; another page that is there is replaced
     #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "stall"])]
     html: Option<PathBuf>,
+    /// Compare two files of --json, or of real fio, and measure nothing: the exit status is 0 if nothing is worse, 1 if something is, 2 if a
+    /// file can't be used
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"],
+        conflicts_with_all = ["profiles", "only", "list", "stall", "html", "size", "rounds", "seconds", "dir", "backend", "verbose"])]
+    compare: Vec<PathBuf>,
+    /// With --compare: differences up to so many percent do not count, however steady the rounds are
+    #[arg(long, value_name = "PERCENT", default_value = "5", requires = "compare", value_parser = percent)]
+    threshold: f64,
     /// Say on standard error which row is being measured
     #[arg(short, long)]
     verbose: bool,
@@ -96,6 +105,11 @@ fn file_size(text: &str) -> Result<u64, String> {
         .checked_next_multiple_of(LARGE as u64)
         .filter(|&b| b <= i64::MAX as u64)
         .ok_or_else(|| format!("`{text}` is more than a file can hold"))
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').parse().ok().filter(|percent: &f64| percent.is_finite() && *percent >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is not a number of percent, 0 or more"))
 }
 
 fn row_name(text: &str) -> Result<String, String> {
@@ -130,6 +144,9 @@ impl Arguments {
 
 /// Runs the bench.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if !arguments.compare.is_empty() {
+        return compare::run(&arguments.compare, arguments.threshold, arguments.json);
+    }
     if !arguments.profile.profiles.is_empty() {
         return profile::run(arguments);
     }

@@ -16,7 +16,8 @@ pub(crate) fn page(report: &Report, dir: &Path, begun: SystemTime) -> Page {
     let mut facts = machine::facts(dir, begun);
     let because = setting.engine.reason.as_ref().map(|reason| format!(", because {reason}")).unwrap_or_default();
     facts.push(("File", format!("{}, {}", units::size(setting.file_bytes), setting.file.path)));
-    facts.push(("Back end", format!("{}{because} {}", setting.engine.backend, setting.engine.flags.join(" ")).trim_end().to_owned()));
+    let flags = if setting.engine.flags.is_empty() { String::new() } else { format!(" ({})", setting.engine.flags.join(", ")) };
+    facts.push(("Back end", format!("{}{flags}{because}", setting.engine.backend)));
     facts.push(("Measured", format!("{} rounds of each row in each column, {} s in all", setting.rounds, setting.seconds_per_cell)));
     let columns = Column::ALL.map(|column| {
         let what = match column {

@@ -37,6 +37,8 @@ pub(super) fn render(page: &Page, number: usize, pair: &Pair) -> Markup {
             desc id=(text_id) { "Requests per second with cold buffers against warm ones. " (said.trim_end()) }
             rect class="ground" width=(WIDTH) height=(px(height)) fill="#ffffff" {}
             text x="2" y="17" font-weight="600" { (pair.title) }
+            path class="parts" stroke="#59636e" stroke-width="1.5" stroke-dasharray="3 3"
+                d={ "M" (px(LEFT + even)) " " (px(TOP - 2.0)) "V" (px(base)) } {}
             @for (at, (look, column, ratio)) in bars.iter().enumerate() {
                 @let top = TOP + at as f64 * BAR;
                 @let look = look % COLOURS.len();
@@ -44,10 +46,9 @@ pub(super) fn render(page: &Page, number: usize, pair: &Pair) -> Markup {
                 text x=(px(LEFT - 6.0)) y=(px(top + 15.0)) text-anchor="end" { (column) }
                 rect class={ "bar s" (look) } x=(px(LEFT)) y=(px(top + 3.0)) width=(px(width)) height=(px(BAR - 6.0))
                     color=(COLOURS[look]) fill="currentColor" {}
-                text x=(px(LEFT + width + 6.0)) y=(px(top + 15.0)) { (format!("{ratio:.2}")) }
+                // Its edge keeps it readable where the line runs through it.
+                text class="edge" x=(px(LEFT + width + 6.0)) y=(px(top + 15.0)) paint-order="stroke" stroke="#ffffff" stroke-width="5" { (format!("{ratio:.2}")) }
             }
-            path class="parts" stroke="#59636e" stroke-width="1.5" stroke-dasharray="3 3"
-                d={ "M" (px(LEFT + even)) " " (px(TOP - 2.0)) "V" (px(base)) } {}
             text x=(px(LEFT + even)) y=(px(base + 16.0)) text-anchor="middle" { "as warm" }
         }
     }

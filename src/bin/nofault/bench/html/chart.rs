@@ -44,8 +44,8 @@ pub(super) struct Series {
 const WIDTH: f64 = 360.0;
 const PLOT_HEIGHT: f64 = 220.0;
 const TEXT: f64 = 14.0;
-/// The width of a letter on average, on the safe side.
-const LETTER: f64 = 7.6;
+/// The width of a letter on average, in the widest of the usual faces.
+const LETTER: f64 = 8.6;
 
 /// Colours that the colour-blind tell apart as well, each at least 3:1 against white.
 pub(super) const COLOURS: [&str; 6] = ["#0068a8", "#c44e00", "#00805c", "#93328e", "#7d6400", "#454f5e"];
@@ -56,9 +56,9 @@ pub(super) fn render(chart: &Chart) -> Markup {
     let keys = keys(&chart.series);
     let key_height = keys.last().map_or(0.0, |key| key.top + 22.0);
     let widest = |marks: &[(f64, String)]| marks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0) as f64 * LETTER;
-    let top = 30.0 + key_height + if chart.right.is_empty() { 0.0 } else { 4.0 };
-    let left = widest(&chart.y.marks) + 8.0;
-    let right = WIDTH - if chart.right.is_empty() { 14.0 } else { widest(&chart.right) + 8.0 };
+    let top = 38.0 + key_height;
+    let left = widest(&chart.y.marks) + 10.0;
+    let right = WIDTH - if chart.right.is_empty() { 14.0 } else { widest(&chart.right) + 10.0 };
     let bottom = top + PLOT_HEIGHT;
     let height = bottom + 30.0;
     let x = chart.x.axis(left, right);
@@ -177,7 +177,7 @@ fn keys(series: &[Series]) -> Vec<Key> {
             (left, top) = (0.0, top + 20.0);
         }
         keys.push(Key { left: left + 2.0, top });
-        left += width + 12.0;
+        left += width + 6.0;
     }
     keys
 }

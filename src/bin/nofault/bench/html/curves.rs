@@ -13,15 +13,21 @@ const PERCENTILES: [f64; 6] = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
 /// Points of a line over time, at most and at least, all rounds together.
 const POINTS_MAX: f64 = 120.0;
 const POINTS_MIN: f64 = 12.0;
+/// Requests of a round, below which no line is drawn unless another column has more.
+const REQUESTS_SEEN: f64 = 100.0;
 /// Requests in a bucket on average, so that the line is not of single requests.
 const REQUESTS_MIN: f64 = 10.0;
 
-/// Latency by percentile; none if nothing was measured.
+/// Latency by percentile; none if there were not ten requests in any round.
 pub(super) fn latency(page: &Page, number: usize, job: &Job) -> Option<Chart> {
     let all = || job.measured().flat_map(|(_, measured)| &measured.latency);
     let least = all().map(|point| point.1).reduce(f64::min)?;
     let most = all().map(|point| point.1).reduce(f64::max)?;
-    let end = all().map(|point| point.0).fold(1.0, f64::max);
+    let end = all().map(|point| point.0).fold(0.0, f64::max);
+    // A handful of requests makes no curve.
+    if end < 1.0 {
+        return None;
+    }
     // Up to the mark that holds the end of the longest line.
     let last = PERCENTILES.iter().position(|percentile| nines(percentile / 100.0) >= end - 1e-3).unwrap_or(PERCENTILES.len() - 1);
     let shown = || PERCENTILES[..=last].iter().map(|percentile| (nines(percentile / 100.0), *percentile));
@@ -80,15 +86,21 @@ pub(super) fn throughput(page: &Page, number: usize, job: &Job) -> Vec<Chart> {
         .filter(|(_, measured)| measured.rounds.iter().any(|round| !round.timeline.buckets().is_empty()))
         .map(|(cell, measured)| Course::of(cell.column.clone(), measured))
         .collect();
-    if courses.is_empty() {
+    // Of a few requests there is no course to see.
+    let requests = |course: &Course| course.requests / course.rounds.len().max(1) as f64;
+    if courses.iter().all(|course| requests(course) < REQUESTS_SEEN) {
         return Vec::new();
     }
     // All columns have the same time for a round, so that a round stands below that of the others.
-    let round = job.measured().flat_map(|(_, measured)| &measured.rounds).map(|round| round.elapsed).max().unwrap_or_default();
     let rounds = courses.iter().map(|course| course.rounds.len()).max().unwrap_or(1);
-    let round = round.as_secs_f64().max(1e-6);
+    let longest = |number: usize| {
+        let lengths = job.measured().filter_map(|(_, measured)| measured.rounds.get(number)).map(|round| round.elapsed.as_secs_f64());
+        lengths.fold(1e-6, f64::max)
+    };
+    let starts: Vec<f64> = (0..rounds).scan(0.0, |next, number| Some(std::mem::replace(next, *next + longest(number)))).collect();
+    let end = starts.last().map_or(0.0, |start| start + longest(rounds - 1));
     let size = one_size(&courses);
-    let ground = Ground { page, job, round, rounds, courses: &courses };
+    let ground = Ground { page, job, starts, end, courses: &courses };
     let mut charts =
         vec![ground.chart(format!("requests-{number}"), "Requests per second over time", |bucket| bucket.requests, whole_rate)];
     match size {
@@ -140,6 +152,7 @@ struct Part {
 /// One column over time.
 struct Course {
     column: String,
+    requests: f64,
     rounds: Vec<Vec<Part>>,
 }
 
@@ -151,7 +164,7 @@ impl Course {
         let points = (requests as f64 / REQUESTS_MIN).clamp(POINTS_MIN.max(least), POINTS_MAX.max(least));
         let width = Duration::from_secs_f64(seconds / points);
         let rounds = measured.rounds.iter().map(|round| parts(&round.timeline.coarser(width), round.elapsed.as_secs_f64()));
-        Course { column, rounds: rounds.collect() }
+        Course { column, requests: requests as f64, rounds: rounds.collect() }
     }
 }
 
@@ -176,17 +189,16 @@ fn parts(timeline: &Timeline, elapsed: f64) -> Vec<Part> {
 struct Ground<'a> {
     page: &'a Page,
     job: &'a Job,
-    /// Seconds of a round.
-    round: f64,
-    rounds: usize,
+    /// When each round begins, and when the last one ends, in seconds.
+    starts: Vec<f64>,
+    end: f64,
     courses: &'a [Course],
 }
 
 impl Ground<'_> {
     fn chart(&self, id: String, title: &str, value: impl Fn(&Whole) -> f64, label: impl Fn(f64) -> String) -> Chart {
-        let place = |round: usize, part: &Part| {
-            (round as f64 * self.round + part.middle, value(&Whole { requests: part.requests, bytes: part.bytes }))
-        };
+        let place =
+            |round: usize, part: &Part| (self.starts[round] + part.middle, value(&Whole { requests: part.requests, bytes: part.bytes }));
         let series: Vec<Series> = self
             .courses
             .iter()
@@ -198,8 +210,8 @@ impl Ground<'_> {
             })
             .collect();
         let most = series.iter().flat_map(|series| &series.pieces).flatten().map(|point| point.1).fold(0.0, f64::max);
-        let end = self.round * self.rounds as f64;
-        let rounds = if self.rounds > 1 { format!(" {} rounds, one after the other.", self.rounds) } else { String::new() };
+        let end = self.end;
+        let rounds = if self.starts.len() > 1 { format!(" {} rounds, one after the other.", self.starts.len()) } else { String::new() };
         let mut seconds: Vec<(f64, String)> =
             even_marks(end, 5).into_iter().filter(|mark| *mark <= end).map(|mark| (mark, whole_time(mark * 1e6))).collect();
         // The axis ends with the last round; where a mark would be too close to that, its label gives way.
@@ -216,7 +228,7 @@ impl Ground<'_> {
             x: Scale { spread: Spread::Even, marks: seconds },
             y: Scale { spread: Spread::Even, marks: even_marks(most, 5).into_iter().map(|mark| (mark, label(mark))).collect() },
             right: Vec::new(),
-            parts: (1..self.rounds).map(|round| round as f64 * self.round).collect(),
+            parts: self.starts[1..].to_vec(),
             series,
         }
     }

@@ -49,13 +49,16 @@ pub(crate) fn render(page: &Page) -> String {
 
 fn facts(page: &Page) -> Markup {
     html! {
-        dl.facts {
-            @for (name, value) in &page.facts { div { dt { (name) } dd { (value) } } }
+        div {
+            h2 { "Where and how" }
+            dl.facts { @for (name, value) in &page.facts { div { dt { (name) } dd { (value) } } } }
         }
-        h2 { "Columns" }
-        dl.columns {
-            @for (look, (name, what)) in page.columns.iter().enumerate() {
-                div { dt { (chart::key(look)) " " (name) } dd { (what) } }
+        div {
+            h2 { "Columns" }
+            dl.columns {
+                @for (look, (name, what)) in page.columns.iter().enumerate() {
+                    div { dt { (chart::key(look)) " " (name) } dd { (what) } }
+                }
             }
         }
     }

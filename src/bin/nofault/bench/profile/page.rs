@@ -20,10 +20,9 @@ pub(super) fn page(report: &Report, dir: &Path, begun: SystemTime) -> Page {
         names.extend(job.cells.iter().map(|cell| cell.column.title()).filter(|name| !names.contains(name)).collect::<Vec<_>>());
     }
     profiles.dedup();
-    let short = |profile: &&str| Path::new(profile).file_name().map_or((*profile).to_owned(), |name| name.to_string_lossy().into_owned());
     Page {
         subject: match &profiles[..] {
-            few if few.len() <= 3 => few.iter().map(short).collect::<Vec<_>>().join(", "),
+            few if few.len() <= 3 => few.iter().map(|profile| short(profile)).collect::<Vec<_>>().join(", "),
             many => format!("{} job files", many.len()),
         },
         facts,
@@ -33,6 +32,11 @@ pub(super) fn page(report: &Report, dir: &Path, begun: SystemTime) -> Page {
         notes: table::said(report),
         interrupted: report.interrupted,
     }
+}
+
+/// The name of a profile without its directory; the command at the top of the page has all of it.
+fn short(profile: &str) -> String {
+    Path::new(profile).file_name().map_or(profile.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// What a column is.
@@ -48,7 +52,7 @@ fn what(column: &str) -> &'static str {
 
 fn job(job: &JobReport, several: bool) -> Job {
     Job {
-        group: if several { job.profile.clone() } else { String::new() },
+        group: if several { short(&job.profile) } else { String::new() },
         name: job.job.name.clone(),
         title: job.title(),
         cells: job.cells.iter().map(|found| cell(job, found)).collect(),
