@@ -57,8 +57,8 @@ pub(super) fn render(chart: &Chart) -> Markup {
     let key_height = keys.last().map_or(0.0, |key| key.top + 22.0);
     let widest = |marks: &[(f64, String)]| marks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0) as f64 * LETTER;
     let top = 38.0 + key_height;
-    let left = widest(&chart.y.marks) + 10.0;
-    let right = WIDTH - if chart.right.is_empty() { 14.0 } else { widest(&chart.right) + 10.0 };
+    let left = widest(&chart.y.marks) + 12.0;
+    let right = WIDTH - if chart.right.is_empty() { 14.0 } else { widest(&chart.right) + 12.0 };
     let bottom = top + PLOT_HEIGHT;
     let height = bottom + 30.0;
     let x = chart.x.axis(left, right);
@@ -85,10 +85,10 @@ pub(super) fn render(chart: &Chart) -> Markup {
                 @for value in &chart.parts { path d={ "M" (px(x.at(*value))) " " (px(top)) "V" (px(bottom)) } {} }
             }
             g text-anchor="end" {
-                @for (value, label) in &chart.y.marks { text x=(px(left - 5.0)) y=(px(y.at(*value) + 5.0)) { (label) } }
+                @for (value, label) in &chart.y.marks { text x=(px(left - 7.0)) y=(px(y.at(*value) + 5.0)) { (label) } }
             }
             g {
-                @for (value, label) in &chart.right { text x=(px(right + 5.0)) y=(px(y.at(*value) + 5.0)) { (label) } }
+                @for (value, label) in &chart.right { text x=(px(right + 7.0)) y=(px(y.at(*value) + 5.0)) { (label) } }
             }
             g text-anchor="middle" {
                 @for (place, label) in labels(&chart.x.marks, &x) { text x=(px(place)) y=(px(bottom + 20.0)) { (label) } }

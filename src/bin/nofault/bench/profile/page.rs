@@ -100,15 +100,7 @@ enum Buffers {
 fn alike(a: &JobReport, b: &JobReport) -> bool {
     let of = |job: &JobReport| {
         let options = &job.job.options;
-        (
-            job.profile.clone(),
-            options.mode,
-            options.block.clone(),
-            options.depth,
-            options.direct,
-            options.numjobs,
-            options.distribution.clone(),
-        )
+        (job.profile.clone(), options.mode, options.block.clone(), options.depth, options.direct, options.numjobs, options.distribution)
     };
     of(a) == of(b)
 }
