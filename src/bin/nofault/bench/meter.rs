@@ -1,4 +1,4 @@
-//! What one round measures, and how: the clocks, the histogram.
+//! What one round measures, and how: the clocks, the histogram, the course of it.
 //!
 //! Every column reports to the same meter in the same way: one reading of the clock for each turn, handed in by the caller.
 
@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::time::ClockId;
 
+use super::curve;
+use super::timeline::Timeline;
 use super::workload::DEPTH_MAX;
 
 /// Two kinds of round, because one ring cannot show both at their best: to time the submission alone it takes a system call of its own.
@@ -19,7 +21,7 @@ pub(crate) enum Pass {
 }
 
 /// What one round gave.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Round {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
@@ -30,6 +32,9 @@ pub(crate) struct Round {
     pub(crate) p99: Duration,
     pub(crate) p999: Duration,
     pub(crate) submit_longest: Duration,
+    /// Latencies by percentile, see [`curve::of`].
+    pub(crate) curve: Vec<Duration>,
+    pub(crate) timeline: Timeline,
 }
 
 /// Collects one round.
@@ -57,6 +62,7 @@ impl Meter {
         self.round = Round::default();
         self.cpu_begun = cpu();
         self.begun = Instant::now();
+        self.round.timeline.begin(self.begun);
         self.begun
     }
 
@@ -69,6 +75,7 @@ impl Meter {
     pub(crate) fn ended(&mut self, slot: usize, bytes: usize, now: Instant) {
         self.round.requests += 1;
         self.round.bytes += bytes as u64;
+        self.round.timeline.ended(bytes as u64, now);
         let ns = now.saturating_duration_since(self.started[slot]).as_nanos();
         self.latency_ns.saturating_record(u64::try_from(ns).unwrap_or(u64::MAX).max(1));
     }
@@ -87,7 +94,7 @@ impl Meter {
     /// The round, once it has ended.
     pub(crate) fn round(&self) -> Round {
         let at = |quantile| Duration::from_nanos(self.latency_ns.value_at_quantile(quantile));
-        Round { p50: at(0.5), p99: at(0.99), p999: at(0.999), ..self.round }
+        Round { p50: at(0.5), p99: at(0.99), p999: at(0.999), curve: curve::of(&self.latency_ns), ..self.round.clone() }
     }
 }
 
@@ -118,6 +125,8 @@ mod tests {
             assert_eq!(round.p50.as_micros(), 200);
             assert_eq!(round.p999.as_micros(), 400);
             assert_eq!(round.submit_longest.as_micros(), 9);
+            assert_eq!(round.timeline.buckets().iter().map(|bucket| bucket.bytes).sum::<u64>(), 16384);
+            assert!(!round.curve.is_empty());
         }
     }
 

@@ -5,25 +5,31 @@
 
 mod buffered;
 mod columns;
+mod compare;
+mod curve;
+mod html;
 mod interrupt;
+mod machine;
 mod memory;
 mod meter;
 mod nofault;
 mod profile;
 mod report;
 mod ring;
+mod rows_page;
 mod runner;
 mod scratch;
 mod stall;
 mod stall_command;
 mod table;
+mod timeline;
 mod workload;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -74,6 +80,17 @@ pub(crate) struct Arguments {
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
+    /// Write the figures with charts to FILE as well, as one page of HTML; another page that is there is replaced
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "stall"])]
+    html: Option<PathBuf>,
+    /// Compare two files of --json, or of real fio, and measure nothing: the exit status is 0 if nothing is worse, 1 if something is, 2 if a
+    /// file can't be used
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"],
+        conflicts_with_all = ["profiles", "only", "list", "stall", "html", "size", "rounds", "seconds", "dir", "backend", "verbose"])]
+    compare: Vec<PathBuf>,
+    /// With --compare: differences up to so many percent do not count, however steady the rounds are
+    #[arg(long, value_name = "PERCENT", default_value = "5", requires = "compare", value_parser = percent)]
+    threshold: f64,
     /// Say on standard error which row is being measured
     #[arg(short, long)]
     verbose: bool,
@@ -88,6 +105,11 @@ fn file_size(text: &str) -> Result<u64, String> {
         .checked_next_multiple_of(LARGE as u64)
         .filter(|&b| b <= i64::MAX as u64)
         .ok_or_else(|| format!("`{text}` is more than a file can hold"))
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').parse().ok().filter(|percent: &f64| percent.is_finite() && *percent >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is not a number of percent, 0 or more"))
 }
 
 fn row_name(text: &str) -> Result<String, String> {
@@ -122,6 +144,9 @@ impl Arguments {
 
 /// Runs the bench.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if !arguments.compare.is_empty() {
+        return compare::run(&arguments.compare, arguments.threshold, arguments.json);
+    }
     if !arguments.profile.profiles.is_empty() {
         return profile::run(arguments);
     }
@@ -137,6 +162,8 @@ fn run_rows(arguments: &Arguments) -> Outcome {
     if !arguments.only.is_empty() {
         rows.retain(|row| arguments.only.iter().any(|part| row.name.contains(part)));
     }
+    let target = arguments.html.as_deref().map(html::Target::new).transpose()?;
+    let begun = SystemTime::now();
     let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
     let stop = interrupt::watch(!scratch.has_name()).map_err(|e| format!("cannot watch for signals: {e}"))?;
     scratch.reserve(&arguments.dir)?;
@@ -163,14 +190,18 @@ fn run_rows(arguments: &Arguments) -> Outcome {
         }
     }
     bar.finish_and_clear();
-    finish(arguments, report, &columns, stop.load(Ordering::Relaxed))
+    report.interrupted = stop.load(Ordering::Relaxed) != 0;
+    report.notes = notes(&report, &columns);
+    let status = finish(arguments, &report, stop.load(Ordering::Relaxed))?;
+    if let Some(target) = target {
+        target.write(&html::render(&rows_page::page(&report, &arguments.dir, begun)))?;
+    }
+    Ok(status)
 }
 
 /// Prints the report; gives the exit status.
-fn finish(arguments: &Arguments, mut report: Report, columns: &Columns<'_>, signal: usize) -> Outcome {
-    report.interrupted = signal != 0;
-    report.notes = notes(&report, columns);
-    show(arguments, &report, |paint| table::render(&report, paint))?;
+fn finish(arguments: &Arguments, report: &Report, signal: usize) -> Outcome {
+    show(arguments, report, |paint| table::render(report, paint))?;
     let failed = report.rows.iter().flat_map(|row| &row.columns).any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
     Ok(status(signal, failed))
 }
@@ -236,7 +267,7 @@ impl Session<'_> {
         for (column, rounds) in Column::ALL.into_iter().zip(cells) {
             let unavailable = rounds.failed.or_else(|| columns.unavailable(column).map(str::to_owned));
             let figures = if unavailable.is_none() { Figures::of(&rounds.joined, &rounds.split) } else { None };
-            report.columns.push(Cell { column: column.title(), figures, unavailable });
+            report.columns.push(Cell { column: column.title(), figures, unavailable, rounds: rounds.joined });
         }
         report.compare();
         Ok(report)

@@ -1,6 +1,8 @@
 //! The figures of a whole run, as `--json` prints them and as the table takes them. Units stand last in the names.
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
 
 use super::meter::Round;
 use super::runner::Column;
@@ -53,6 +55,39 @@ pub(crate) struct Cell {
     pub(crate) column: &'static str,
     pub(crate) figures: Option<Figures>,
     pub(crate) unavailable: Option<String>,
+    /// What the medians are of, in the order in which they were measured.
+    #[serde(serialize_with = "each_round")]
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// One round as `--json` has it, for whoever wants to know how far rounds lie apart.
+#[derive(Serialize)]
+struct RoundFigures {
+    requests_per_second: f64,
+    bytes_per_second: f64,
+    latency_us_p50: f64,
+    latency_us_p99: f64,
+    latency_us_p999: f64,
+    cpu_us_per_request: f64,
+}
+
+impl RoundFigures {
+    fn of(round: &Round) -> RoundFigures {
+        let us = |time: Duration| time.as_secs_f64() * 1e6;
+        let seconds = round.elapsed.as_secs_f64().max(1e-9);
+        RoundFigures {
+            requests_per_second: round.requests as f64 / seconds,
+            bytes_per_second: round.bytes as f64 / seconds,
+            latency_us_p50: us(round.p50),
+            latency_us_p99: us(round.p99),
+            latency_us_p999: us(round.p999),
+            cpu_us_per_request: us(round.cpu) / round.requests.max(1) as f64,
+        }
+    }
+}
+
+fn each_round<S: Serializer>(rounds: &[Round], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rounds.iter().map(RoundFigures::of))
 }
 
 /// Medians over the rounds of a cell.
@@ -76,18 +111,19 @@ pub(crate) struct Figures {
 impl Figures {
     /// From the rounds of both passes; None without a joined one.
     pub(crate) fn of(joined: &[Round], split: &[Round]) -> Option<Figures> {
-        let all = |figure: fn(&Round) -> f64| median(joined.iter().map(figure));
+        let each: Vec<RoundFigures> = joined.iter().map(RoundFigures::of).collect();
+        let all = |figure: fn(&RoundFigures) -> f64| median(each.iter().map(figure));
         Some(Figures {
             rounds: joined.len(),
             requests: joined.iter().chain(split).map(|r| r.requests).sum(),
-            requests_per_second: all(|r| r.requests as f64 / r.elapsed.as_secs_f64().max(1e-9))?,
-            bytes_per_second: all(|r| r.bytes as f64 / r.elapsed.as_secs_f64().max(1e-9))?,
-            latency_us_p50: all(|r| r.p50.as_secs_f64() * 1e6)?,
-            latency_us_p99: all(|r| r.p99.as_secs_f64() * 1e6)?,
-            latency_us_p999: all(|r| r.p999.as_secs_f64() * 1e6)?,
+            requests_per_second: all(|r| r.requests_per_second)?,
+            bytes_per_second: all(|r| r.bytes_per_second)?,
+            latency_us_p50: all(|r| r.latency_us_p50)?,
+            latency_us_p99: all(|r| r.latency_us_p99)?,
+            latency_us_p999: all(|r| r.latency_us_p999)?,
             // Zero is no time: a back end without submissions (threads) has none to show.
             submit_us_longest: median(split.iter().map(|r| r.submit_longest.as_secs_f64() * 1e6)).filter(|&us| us > 0.0),
-            cpu_us_per_request: all(|r| r.cpu.as_secs_f64() * 1e6 / r.requests.max(1) as f64)?,
+            cpu_us_per_request: all(|r| r.cpu_us_per_request)?,
             ratio_to_buffered: None,
         })
     }
@@ -121,7 +157,6 @@ impl RowReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn round(requests: u64, ms: u64, longest_us: u64) -> Round {
         let elapsed = Duration::from_millis(ms);
@@ -147,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn the_json_of_a_cell_has_every_round() {
+        let rounds = vec![round(1000, 10, 0), round(500, 10, 0)];
+        let cell = Cell { column: "nofault", figures: Figures::of(&rounds, &[]), unavailable: None, rounds };
+        let value = serde_json::to_value(&cell).expect("JSON");
+        assert_eq!(value["rounds"][1]["requests_per_second"], 50_000.0);
+        assert_eq!(value["figures"]["requests_per_second"], 75_000.0);
+    }
+
+    #[test]
     fn without_a_round_there_are_no_figures() {
         assert!(Figures::of(&[], &[round(1, 1, 1)]).is_none());
         let only_joined = Figures::of(&[round(1, 1, 1)], &[]).expect("one round");
@@ -160,6 +204,7 @@ mod tests {
             column: column.title(),
             figures: Figures::of(&[round(requests, 10, 0)], &[]),
             unavailable: None,
+            rounds: Vec::new(),
         };
         let mut report = RowReport::new(&row);
         report.columns = vec![cell(Column::Nofault, 300), cell(Column::Buffered, 100)];

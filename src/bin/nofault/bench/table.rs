@@ -9,6 +9,18 @@ use crate::units;
 /// The widest line.
 pub(crate) const WIDTH: usize = 100;
 
+/// The figures of a line: in one name, and in the two lines of a narrow head.
+pub(crate) const FIGURES: [(&str, &str, &str); 8] = [
+    ("requests/s", "requests", "/s"),
+    ("throughput", "throughput", ""),
+    ("p50 latency", "p50", "latency"),
+    ("p99 latency", "p99", "latency"),
+    ("p99.9 latency", "p99.9", "latency"),
+    ("longest submit", "longest", "submit"),
+    ("CPU per request", "CPU per", "request"),
+    ("against buffered", "against", "buffered"),
+];
+
 /// How the text is adorned.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(pub(crate) bool);
@@ -84,10 +96,8 @@ pub(crate) fn setting(setting: &Setting) -> String {
 
 fn head(paint: Paint) -> String {
     let mut out = String::new();
-    let names = ["requests", "throughput", "p50", "p99", "p99.9", "longest", "CPU per", "against"];
-    let under = ["/s", "", "latency", "latency", "latency", "submit", "request", "buffered"];
-    let _ = writeln!(out, "\n{}", paint.bold(&columns("", names)));
-    let _ = writeln!(out, "{}", paint.bold(&columns("", under)));
+    let _ = writeln!(out, "\n{}", paint.bold(&columns("", FIGURES.map(|figure| figure.1))));
+    let _ = writeln!(out, "{}", paint.bold(&columns("", FIGURES.map(|figure| figure.2))));
     out
 }
 
@@ -104,23 +114,30 @@ fn line(cell: &Cell, paint: Paint) -> String {
     }
 }
 
+/// The figures as text, in the order of [`FIGURES`].
+pub(crate) fn figures(f: &Figures) -> [String; 8] {
+    [
+        units::rate(f.requests_per_second),
+        units::byte_rate(f.bytes_per_second),
+        units::time_us(f.latency_us_p50),
+        units::time_us(f.latency_us_p99),
+        units::time_us(f.latency_us_p999),
+        f.submit_us_longest.map_or_else(|| "-".into(), units::time_us),
+        units::time_us(f.cpu_us_per_request),
+        ratio(f.ratio_to_buffered),
+    ]
+}
+
+/// A ratio to the buffered column.
+pub(crate) fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".into(), |r| if r >= 99.95 { format!("{r:.0}x") } else { format!("{r:.2}x") })
+}
+
 fn figures_line(name: &str, f: &Figures, paint: Paint) -> String {
-    let ratio = f.ratio_to_buffered.map(|r| if r >= 99.95 { format!("{r:.0}x") } else { format!("{r:.2}x") }).unwrap_or_else(|| "-".into());
-    let text = columns(
-        name,
-        [
-            &units::rate(f.requests_per_second),
-            &units::byte_rate(f.bytes_per_second),
-            &units::time_us(f.latency_us_p50),
-            &units::time_us(f.latency_us_p99),
-            &units::time_us(f.latency_us_p999),
-            &f.submit_us_longest.map_or_else(|| "-".into(), units::time_us),
-            &units::time_us(f.cpu_us_per_request),
-            &ratio,
-        ],
-    );
-    match (text.strip_suffix(&ratio), f.ratio_to_buffered) {
-        (Some(before), Some(value)) if name != "buffered" => format!("{before}{}", paint.ratio(&ratio, value)),
+    let cells = figures(f);
+    let text = columns(name, cells.each_ref().map(String::as_str));
+    match (text.strip_suffix(&cells[7]), f.ratio_to_buffered) {
+        (Some(before), Some(value)) if name != "buffered" => format!("{before}{}", paint.ratio(&cells[7], value)),
         _ => text,
     }
 }
@@ -156,9 +173,14 @@ mod tests {
             .map(|row| {
                 let mut report = RowReport::new(row);
                 report.columns = vec![
-                    Cell { column: Column::Nofault.title(), figures: Some(figures), unavailable: None },
-                    Cell { column: Column::Bare.title(), figures: None, unavailable: Some("EPERM: ".to_owned() + &"why ".repeat(50)) },
-                    Cell { column: Column::Buffered.title(), figures: None, unavailable: None },
+                    Cell { column: Column::Nofault.title(), figures: Some(figures), unavailable: None, rounds: Vec::new() },
+                    Cell {
+                        column: Column::Bare.title(),
+                        figures: None,
+                        unavailable: Some("EPERM: ".to_owned() + &"why ".repeat(50)),
+                        rounds: Vec::new(),
+                    },
+                    Cell { column: Column::Buffered.title(), figures: None, unavailable: None, rounds: Vec::new() },
                 ];
                 report
             })

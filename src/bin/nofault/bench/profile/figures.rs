@@ -141,7 +141,7 @@ impl Cell {
             bytes_per_second: all(&|r| r.bytes() as f64 / r.elapsed.as_secs_f64())?,
             latency_us,
             submit_us_p99: median(submit),
-            cpu_us_per_request: all(&|r| (r.usage.user + r.usage.system + r.workers_cpu).as_secs_f64() * 1e6 / r.requests() as f64)?,
+            cpu_us_per_request: all(&cpu_us)?,
         })
     }
 
@@ -152,6 +152,11 @@ impl Cell {
         rest.iter().for_each(|round| all.add(round, false));
         Some(all)
     }
+}
+
+/// CPU time of one round for each request, in microseconds.
+pub(super) fn cpu_us(record: &Record) -> f64 {
+    (record.usage.user + record.usage.system + record.workers_cpu).as_secs_f64() * 1e6 / record.requests().max(1) as f64
 }
 
 /// Requests a second of one round.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::figures::{Cell, JobReport, Report, iops};
+use super::figures::{Cell, JobReport, Report, cpu_us, iops};
 use super::record::{Record, Side, Verified};
 
 /// fio's own percentiles.
@@ -90,6 +90,7 @@ fn round(record: &Record) -> Value {
         "iops": iops(record),
         "bw_bytes": record.bytes() as f64 / record.elapsed.as_secs_f64().max(1e-9),
         "runtime": record.elapsed.as_millis() as u64,
+        "cpu_us_per_request": cpu_us(record),
         "p50_ns": all.value_at_quantile(0.5),
         "p99_ns": all.value_at_quantile(0.99),
         "p999_ns": all.value_at_quantile(0.999),

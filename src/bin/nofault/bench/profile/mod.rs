@@ -11,6 +11,7 @@ mod history;
 mod json;
 mod lane;
 mod memory;
+mod page;
 mod plan;
 mod record;
 mod ring_lane;
@@ -21,14 +22,14 @@ mod verify;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indicatif::ProgressBar;
 
 use self::figures::{JobReport, Report};
 use self::group::{Column, RUN_TICKS, Watch};
 use self::plan::{Changes, Group, Plan};
-use super::{Arguments, interrupt, progress_bar, status, style};
+use super::{Arguments, html, interrupt, progress_bar, status, style};
 use crate::{Outcome, facts, units};
 
 /// Options for job files.
@@ -55,6 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         let _ = writeln!(io::stderr(), "nofault: {warning}");
     }
     plan.files.check(options.overwrite)?;
+    let target = arguments.html.as_deref().map(html::Target::new).transpose()?;
+    let begun = SystemTime::now();
     // The second signal does not end it at once: there are files to be removed.
     let stop = interrupt::watch(false).map_err(|e| format!("cannot watch for signals: {e}"))?;
     let bar = progress_bar();
@@ -79,6 +82,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let failed =
         report.jobs.iter().flat_map(|job| &job.cells).any(|cell| cell.differs || cell.column != Column::Bare && cell.failed.is_some());
     super::show(arguments, &json::document(&report), |paint| table::render(&report, paint))?;
+    if let Some(target) = target {
+        target.write(&html::render(&page::page(&report, &arguments.dir, begun)))?;
+    }
     Ok(status(stop.load(Ordering::Relaxed), failed))
 }
 

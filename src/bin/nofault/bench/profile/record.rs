@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::time::ClockId;
 
+use super::super::timeline::Timeline;
+
 /// Requests of one kind.
 #[derive(Clone)]
 pub(super) struct Side {
@@ -176,6 +178,8 @@ pub(super) struct Record {
     pub(super) usage: Usage,
     /// This job's part of what nobody's thread has used: io_uring's workers.
     pub(super) workers_cpu: Duration,
+    /// Reads and writes by time; of several rounds the first one's.
+    pub(super) timeline: Timeline,
     begun: Option<(Instant, Usage)>,
 }
 
@@ -190,6 +194,7 @@ impl Record {
             elapsed: Duration::ZERO,
             usage: Usage::default(),
             workers_cpu: Duration::ZERO,
+            timeline: Timeline::default(),
             begun: None,
         }
     }
@@ -198,6 +203,7 @@ impl Record {
     pub(super) fn begin(&mut self, now: Instant) {
         if self.begun.is_none() {
             self.begun = Some((now, Usage::now()));
+            self.timeline.begin(now);
         }
     }
 
@@ -216,6 +222,9 @@ impl Record {
         };
         side.requests += 1;
         side.bytes += bytes;
+        if kind != Kind::Sync {
+            self.timeline.ended(bytes, now);
+        }
         record(&mut side.latency_ns, now.saturating_duration_since(started));
     }
 
@@ -253,7 +262,12 @@ impl Record {
         merge(&mut self.submit_ns, &other.submit_ns);
         self.usage.merge(other.usage, beside);
         self.workers_cpu += other.workers_cpu;
-        self.elapsed = if beside { self.elapsed.max(other.elapsed) } else { self.elapsed + other.elapsed };
+        if beside {
+            self.timeline.add_beside(&other.timeline);
+            self.elapsed = self.elapsed.max(other.elapsed);
+        } else {
+            self.elapsed += other.elapsed;
+        }
     }
 
     /// Reads and writes in one.

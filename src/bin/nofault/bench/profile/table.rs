@@ -2,18 +2,30 @@
 
 use std::fmt::Write;
 
-use super::super::table::{Paint, WIDTH, notes};
+use super::super::table::{self, Paint, WIDTH, notes};
 use super::figures::{Cell, Figures, JobReport, Report};
 use super::group::Column;
 use crate::text::wrap;
 use crate::units;
 
+/// The figures of a line: in one name, and in the two lines of a narrow head.
+pub(super) const FIGURES: [(&str, &str, &str); 9] = [
+    ("requests/s", "requests", "/s"),
+    ("throughput", "throughput", ""),
+    ("p50 latency", "p50", "latency"),
+    ("p99 latency", "p99", "latency"),
+    ("p99.9 latency", "p99.9", "latency"),
+    ("p99.99 latency", "p99.99", "latency"),
+    ("p99 submit", "submit", "p99"),
+    ("CPU per request", "CPU per", "request"),
+    ("against buffered", "against", "buffered"),
+];
+
 /// The whole table with its head and its notes.
 pub(super) fn render(report: &Report, paint: Paint) -> String {
     let head = format!("nofault {} on Linux {}: job files in {}", env!("CARGO_PKG_VERSION"), report.kernel, report.dir);
     let mut out = wrap(&head, WIDTH).join("\n") + "\n";
-    let names = ["requests", "throughput", "p50", "p99", "p99.9", "p99.99", "submit", "CPU per", "against"];
-    let under = ["/s", "", "latency", "latency", "latency", "latency", "p99", "request", "buffered"];
+    let (names, under) = (FIGURES.map(|figure| figure.1), FIGURES.map(|figure| figure.2));
     let _ = writeln!(out, "\n{}\n{}", paint.bold(&columns("", names)), paint.bold(&columns("", under)));
     let mut profile = "";
     for job in &report.jobs {
@@ -48,25 +60,27 @@ fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
     }
 }
 
-fn figures_line(name: &str, figures: &Figures, ratio: Option<f64>, paint: Paint) -> String {
-    let text = ratio.map_or_else(|| "-".to_owned(), |r| if r >= 99.95 { format!("{r:.0}x") } else { format!("{r:.2}x") });
+/// The figures as text, in the order of [`FIGURES`].
+pub(super) fn figures(figures: &Figures, ratio: Option<f64>) -> [String; 9] {
     let [p50, p99, p999, p9999] = figures.latency_us.map(units::time_us);
-    let line = columns(
-        name,
-        [
-            &units::rate(figures.iops),
-            &units::byte_rate(figures.bytes_per_second),
-            &p50,
-            &p99,
-            &p999,
-            &p9999,
-            &figures.submit_us_p99.map_or_else(|| "-".to_owned(), units::time_us),
-            &units::time_us(figures.cpu_us_per_request),
-            &text,
-        ],
-    );
-    match (line.strip_suffix(&text), ratio) {
-        (Some(before), Some(value)) if name != Column::Buffered.title() => format!("{before}{}", paint.ratio(&text, value)),
+    [
+        units::rate(figures.iops),
+        units::byte_rate(figures.bytes_per_second),
+        p50,
+        p99,
+        p999,
+        p9999,
+        figures.submit_us_p99.map_or_else(|| "-".to_owned(), units::time_us),
+        units::time_us(figures.cpu_us_per_request),
+        table::ratio(ratio),
+    ]
+}
+
+fn figures_line(name: &str, found: &Figures, ratio: Option<f64>, paint: Paint) -> String {
+    let cells = figures(found, ratio);
+    let line = columns(name, cells.each_ref().map(String::as_str));
+    match (line.strip_suffix(&cells[8]), ratio) {
+        (Some(before), Some(value)) if name != Column::Buffered.title() => format!("{before}{}", paint.ratio(&cells[8], value)),
         _ => line,
     }
 }
@@ -91,7 +105,7 @@ fn verified(job: &JobReport) -> Option<String> {
 }
 
 /// What has to be known to read the figures.
-fn said(report: &Report) -> Vec<String> {
+pub(super) fn said(report: &Report) -> Vec<String> {
     let rounds = match report.rounds {
         1 => "One round; --rounds gives medians over several.".to_owned(),
         n => format!("Medians over {n} rounds, which alternate between the columns."),
