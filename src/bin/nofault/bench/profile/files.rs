@@ -222,6 +222,31 @@ impl Files {
         Ok(())
     }
 
+    /// Another program is to write to it: one that was there before gets its whole length, so that it is not replaced to get it.
+    pub(super) fn hand_out(&self, at: usize) -> Result<(), String> {
+        let entry = &self.entries[at];
+        if entry.made.is_some() || entry.writer.is_none() {
+            return Ok(());
+        }
+        let fail = |error: io::Error| format!("cannot make {} longer: {error}", entry.path.display());
+        match look(&entry.path).map_err(fail)? {
+            Some((Sort::Regular, bytes)) if bytes < entry.bytes => {
+                OpenOptions::new().write(true).open(&entry.path).and_then(|file| file.set_len(entry.bytes)).map_err(fail)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Another program had it, and may have replaced it by a new one.
+    pub(super) fn take_back(&mut self, at: usize) -> Result<(), String> {
+        let entry = &mut self.entries[at];
+        if let Some(file) = &mut entry.made {
+            let again = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&entry.path);
+            *file = again.map_err(|error| format!("cannot open {} again: {error}", entry.path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Removes it, if it was made here. Nobody will use it again.
     pub(super) fn remove(&mut self, at: usize) {
         let entry = &mut self.entries[at];

@@ -11,6 +11,7 @@ use nofault::fio::random::{Rng, Stream};
 
 use super::engine_lane::EngineLane;
 use super::files::{Files, Target};
+use super::fio;
 use super::lane::{self, Counters, Filling, Ground, Lane, Stop};
 use super::memory::Buffers;
 use super::plan::{Group, Planned, Worker};
@@ -22,23 +23,30 @@ use crate::{BackendChoice, units};
 /// Who carries the jobs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
-    // In the order of `ALL`.
     /// nofault, direct whatever the job says.
     Direct,
     /// A plain ring, direct or not as the job says.
     Bare,
     /// nofault through the page cache, whatever the job says.
     Buffered,
+    /// Real fio.
+    Fio(fio::Engine),
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 3] = [Column::Direct, Column::Bare, Column::Buffered];
+    /// All columns of a run, in their order; those of fio only if there is one.
+    pub(super) fn all(fio: bool) -> Vec<Column> {
+        let own = [Column::Direct, Column::Bare, Column::Buffered];
+        let others = fio::Engine::ALL.into_iter().map(Column::Fio);
+        own.into_iter().chain(others.filter(|_| fio)).collect()
+    }
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Column::Direct => "nofault direct",
             Column::Buffered => "nofault buffered",
             Column::Bare => "bare io_uring",
+            Column::Fio(engine) => engine.title(),
         }
     }
 }
@@ -47,6 +55,8 @@ impl Column {
 pub(super) struct Outcome {
     pub(super) jobs: Vec<Result<Record, String>>,
     pub(super) notes: Vec<String>,
+    /// A request of fio's has failed. Our own columns say so with a record that is missing.
+    pub(super) request_failed: bool,
 }
 
 /// How a run is done, and who watches.
@@ -194,7 +204,7 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
         // What the others measured until one failed is not what was asked for.
         jobs.iter_mut().filter(|job| job.is_ok()).for_each(|job| *job = Err("another job of its group failed".to_owned()));
     }
-    Outcome { jobs, notes }
+    Outcome { jobs, notes, request_failed: false }
 }
 
 /// The workers of one job.
@@ -240,7 +250,7 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
     let direct = match shared.column {
         Column::Direct => true,
         Column::Buffered => false,
-        Column::Bare => options.direct,
+        Column::Bare | Column::Fio(_) => options.direct,
     };
     let target = |&file: &usize| Target { path: shared.files.path(file), read: true, write: options.mode.writes() };
     let targets: Vec<Target<'_>> = worker.files.iter().map(target).collect();
@@ -258,6 +268,7 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
     };
     let run = Run { job, worker, shared, announce, ground, buffers: &buffers };
     match shared.column {
+        Column::Fio(_) => Err("fio's columns are not carried out here".to_owned()),
         Column::Bare => {
             let mut lane = RingLane::new(options.depth, &targets, direct)?;
             if options.fixed_buffers {

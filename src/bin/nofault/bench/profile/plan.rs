@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nofault::fio::random::Requests;
-use nofault::fio::{Job, JobFile, Memory, Size, Surroundings, SyncMode};
+use nofault::fio::{FileRegion, Job, JobFile, Memory, Size, Surroundings, SyncMode};
 
 use super::files::{Files, Wish};
 
@@ -51,6 +51,8 @@ pub(super) struct Planned {
 /// One worker of a job.
 pub(super) struct Worker {
     pub(super) files: Vec<usize>,
+    /// The part of each of them.
+    pub(super) regions: Vec<FileRegion>,
     pub(super) requests: Requests,
     pub(super) bytes: u64,
     pub(super) seed: u64,
@@ -138,7 +140,7 @@ impl Plan {
             self.warnings.push(format!("{place}: warning: unlink has no effect on a file that was there before"));
         }
         let files = found.into_iter().map(|(file, _)| file).collect();
-        Ok(Worker { files, bytes: job.io_bytes(&regions), requests, seed, mapped })
+        Ok(Worker { files, bytes: job.io_bytes(&regions), regions, requests, seed, mapped })
     }
 
     /// Says what of a job is not carried out as it stands there.
