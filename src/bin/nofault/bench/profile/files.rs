@@ -213,11 +213,7 @@ impl Files {
         }
         file.sync_all().map_err(fail)?;
         if entry.invalidate {
-            match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
-                // What has no page cache has nothing to drop.
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) | Ok(()) => {}
-                Err(error) => return Err(fail(error.into())),
-            }
+            cool(file).map_err(fail)?;
         }
         Ok(())
     }
@@ -264,6 +260,15 @@ impl Files {
         let entry = &self.entries[at];
         let there = if entry.made.is_some() { entry.bytes } else { entry.existing.map_or(0, |(_, bytes)| bytes) };
         if entry.laid_out { entry.bytes.saturating_sub(there) } else { 0 }
+    }
+}
+
+/// Drops what the page cache has of it, as far as that is written back.
+pub(super) fn cool(file: &File) -> io::Result<()> {
+    match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
+        // What has no page cache has nothing to drop.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One run of one group in one column: a thread for each worker, all of them ready before the first one starts.
 
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -7,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use nofault::fio::Options;
 use nofault::fio::random::{Rng, Stream};
+use rustix::fs::Advice;
 
 use super::engine_lane::EngineLane;
 use super::files::{Files, Target};
@@ -244,6 +248,18 @@ fn show(group: &Group, shared: &Shared<'_>, begun: Option<Instant>, watch: &Watc
     watch.bar.set_message(format!("{}, {}: {rate}", watch.title, shared.column.title()));
 }
 
+/// What fio tells the page cache of a job, unless `fadvise_hint` says something else: whether its requests are random.
+fn advice(options: &Options) -> Option<Advice> {
+    let hint = options.fio_only.iter().find(|option| option.name == "fadvise_hint").and_then(|option| option.value.as_deref());
+    match hint {
+        Some("0" | "none") => None,
+        Some("random") => Some(Advice::Random),
+        Some("sequential") => Some(Advice::Sequential),
+        _ if options.mode.is_random() => Some(Advice::Random),
+        _ => Some(Advice::Sequential),
+    }
+}
+
 /// All that one worker does.
 fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<'_>, notes: &mut Vec<String>) -> Result<Record, String> {
     let options = &job.job.options;
@@ -259,18 +275,23 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
     let buffers = Buffers::new(&options.memory, worker.mapped.clone(), options.depth as usize, room, align)
         .map_err(|error| format!("no memory for the buffers: {error}"))?;
     let filling = Filling { zero: options.zero_buffers, refill: options.refill_buffers, scramble: options.scramble_buffers };
+    // Direct requests leave nothing in the page cache.
+    let cooled: &[usize] = if options.invalidate && !direct { &worker.files } else { &[] };
+    let again = cooled.iter().map(|&file| File::open(shared.files.path(file)));
+    let again = again.collect::<io::Result<_>>().map_err(|error| format!("cannot open a file: {error}"))?;
     let ground = Ground {
         stop: &shared.stop,
         counters: &shared.counters,
         filling,
         seed: worker.seed,
+        again,
         end_sync: if options.mode.writes() && (options.end_fsync || options.fsync_on_close) { worker.files.len() } else { 0 },
     };
     let run = Run { job, worker, shared, announce, ground, buffers: &buffers };
     match shared.column {
         Column::Fio(_) => Err("fio's columns are not carried out here".to_owned()),
         Column::Bare => {
-            let mut lane = RingLane::new(options.depth, &targets, direct)?;
+            let mut lane = RingLane::new(options.depth, &targets, direct, advice(options))?;
             if options.fixed_buffers {
                 lane.register(&buffers)?;
             }

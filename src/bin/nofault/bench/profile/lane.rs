@@ -1,6 +1,7 @@
 //! The loop that carries a script out, the same for every way of doing it: as many requests in flight as the script has room for, one reading
 //! of the clock for each turn.
 
+use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use nofault::fio::random::{Request, Rng, Stream};
 
+use super::files;
 use super::memory::Piece;
 use super::record::{Kind, Record};
 use super::script::{Script, Step};
@@ -110,6 +112,8 @@ pub(super) struct Ground<'a> {
     pub(super) seed: u64,
     /// The files that are synced at the end.
     pub(super) end_sync: usize,
+    /// The files that the page cache is to have nothing of when it starts over.
+    pub(super) again: Vec<File>,
 }
 
 /// Runs a script to its end. `pieces` has a buffer for each request that may be in flight.
@@ -180,6 +184,7 @@ impl<L: Lane> Turns<'_, L> {
                         break;
                     }
                     Step::Quiet => break,
+                    Step::Again => self.ground.again.iter().try_for_each(|file| files::cool(file))?,
                     Step::Over => over = true,
                 }
             }

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use io_uring::types::{Fixed, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 use nofault::fio::random::Request;
+use rustix::fs::Advice;
 
 use super::super::ring::negotiate;
 use super::files::Target;
@@ -33,7 +34,8 @@ pub(super) struct RingLane {
 }
 
 impl RingLane {
-    pub(super) fn new(depth: u32, targets: &[Target<'_>], direct: bool) -> Result<RingLane, String> {
+    /// `advice` is for the page cache, where there is one.
+    pub(super) fn new(depth: u32, targets: &[Target<'_>], direct: bool, advice: Option<Advice>) -> Result<RingLane, String> {
         let flags = if direct { libc::O_DIRECT } else { 0 };
         let open = |target: &Target<'_>| {
             let file = OpenOptions::new().read(target.read).write(target.write).custom_flags(flags).open(target.path);
@@ -43,6 +45,12 @@ impl RingLane {
             })
         };
         let files: Vec<File> = targets.iter().map(open).collect::<Result<_, _>>()?;
+        if let Some(advice) = advice.filter(|_| !direct) {
+            // What takes no advice goes without.
+            for file in &files {
+                let _ = rustix::fs::fadvise(file, 0, None, advice);
+            }
+        }
         let descriptors: Vec<i32> = files.iter().map(|file| file.as_raw_fd()).collect();
         let explain = |error: io::Error| facts::explain_ring_error(&error);
         let ring = negotiate(depth.max(2)).map_err(explain)?;

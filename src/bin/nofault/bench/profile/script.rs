@@ -15,6 +15,8 @@ pub(super) enum Step {
     Later(Instant),
     /// Nothing before all that is in flight has ended.
     Quiet,
+    /// It starts over: what the page cache has of the files is dropped, if the job says so.
+    Again,
     /// Nothing any more.
     Over,
 }
@@ -39,6 +41,8 @@ pub(super) struct Script<'a> {
     sync: Option<(usize, bool)>,
     until_thought: u32,
     resumes: Option<Instant>,
+    /// The next request is the first one of another pass.
+    again: bool,
     over: bool,
 }
 
@@ -61,6 +65,7 @@ impl<'a> Script<'a> {
             sync: None,
             until_thought: options.thinktime_blocks,
             resumes: None,
+            again: false,
             over: false,
         }
     }
@@ -99,6 +104,15 @@ impl<'a> Script<'a> {
             self.over = true;
             return Step::Over;
         };
+        if self.again {
+            self.drawn = Some(request);
+            // As fio: only what has a time to fill goes on without a break.
+            if !self.options.time_based && in_flight > 0 {
+                return Step::Quiet;
+            }
+            self.again = false;
+            return Step::Again;
+        }
         let due = *self.due.get(request.write);
         if due > now {
             self.drawn = Some(request);
@@ -135,6 +149,13 @@ impl<'a> Script<'a> {
         }
     }
 
+    fn next_pass(&mut self) {
+        self.requests.next_pass();
+        // With a time to fill, the offsets of some distributions never come to an end.
+        let ends = !self.options.mode.is_random() || self.options.covers();
+        self.again = ends || !self.options.time_based;
+    }
+
     fn draw(&mut self) -> Option<Request> {
         let full = self.bytes >= self.loop_bytes || self.options.number_ios.is_some_and(|most| self.count >= most);
         if full {
@@ -145,12 +166,12 @@ impl<'a> Script<'a> {
                 }
             }
             (self.bytes, self.count) = (0, 0);
-            self.requests.next_pass();
+            self.next_pass();
         }
         let request = match self.requests.next() {
             Some(request) => request,
             None => {
-                self.requests.next_pass();
+                self.next_pass();
                 self.requests.next()?
             }
         };
@@ -184,19 +205,31 @@ mod tests {
             Step::Sync { data_only, .. } => Some(if data_only { 'd' } else { 's' }),
             Step::Later(_) => Some('l'),
             Step::Quiet => Some('q'),
+            Step::Again => Some('a'),
             Step::Over => None,
         };
-        (0..most).map_while(|_| letter(script.next(now, 1))).collect()
+        let mut in_flight = 1;
+        let step = |_| {
+            let step = letter(script.next(now, in_flight));
+            in_flight = usize::from(step != Some('q'));
+            step
+        };
+        (0..most).map_while(step).collect()
     }
 
     #[test]
     fn a_job_moves_its_bytes_in_each_loop_and_then_it_is_over() {
         assert_eq!(steps("", 64, 100), "r".repeat(16));
-        assert_eq!(steps("loops=2", 64, 100), "r".repeat(32));
+        assert_eq!(steps("loops=2", 64, 100), format!("{0}qa{0}", "r".repeat(16)));
         assert_eq!(steps("", 16, 100), "r".repeat(4));
-        assert_eq!(steps("", 96, 100), "r".repeat(24));
-        assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "r".repeat(6));
-        assert_eq!(steps("time_based\nruntime=1", 64, 100), "r".repeat(100));
+        assert_eq!(steps("", 96, 100), format!("{}qa{}", "r".repeat(16), "r".repeat(8)));
+        assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "rrrqarrr");
+    }
+
+    #[test]
+    fn a_time_is_filled_without_a_break() {
+        assert_eq!(steps("time_based\nruntime=1", 64, 36), format!("{0}a{0}arr", "r".repeat(16)));
+        assert_eq!(steps("time_based\nruntime=1\nrw=randread\nrandom_distribution=zipf:1.1", 64, 100), "r".repeat(100));
     }
 
     #[test]
