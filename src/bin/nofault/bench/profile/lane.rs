@@ -184,7 +184,7 @@ impl<L: Lane> Turns<'_, L> {
                         break;
                     }
                     Step::Quiet => break,
-                    Step::Again => self.ground.again.iter().try_for_each(|file| files::cool(file))?,
+                    Step::Again => self.ground.again.iter().try_for_each(files::cool)?,
                     Step::Over => over = true,
                 }
             }

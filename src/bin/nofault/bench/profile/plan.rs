@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nofault::fio::random::Requests;
-use nofault::fio::{FileRegion, Job, JobFile, Memory, Size, Surroundings, SyncMode};
+use nofault::fio::{FileRegion, Job, JobFile, Memory, Options, Size, Surroundings, SyncMode};
 
 use super::files::{Files, Wish};
 
@@ -166,7 +166,7 @@ impl Plan {
             return error("verify: what was written is not verified here yet; real fio does it");
         }
         let mut warn = |text: &str| self.warnings.push(format!("{place}: warning: {text}"));
-        if options.batch_submit != 1 || options.batch_complete_min != 1 || options.batch_complete_max.is_some() {
+        if !batches_as_here(options) {
             warn("iodepth_batch and its kin have no effect: what is ready is submitted at once, and what has ended is taken at once");
         }
         if options.depth_low.is_some() {
@@ -190,6 +190,14 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether fio would submit and reap as it is done here, or nothing is said about that: all that is ready, at once.
+pub(super) fn batches_as_here(options: &Options) -> bool {
+    let all = options.batch_submit == 0 || options.batch_submit >= options.depth;
+    let reaps_all = options.batch_complete_max.is_some_and(|most| most >= options.depth);
+    let unsaid = options.batch_submit == 1 && options.batch_complete_max.is_none();
+    options.batch_complete_min == 1 && (unsaid || all && reaps_all)
 }
 
 /// Applies what the command line says.

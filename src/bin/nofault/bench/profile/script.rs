@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn rates_and_think_time_put_requests_off() {
         assert_eq!(steps("rate_iops=10", 64, 4), "rlll");
-        assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 64, 4), "rrqq");
+        assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 64, 4), "rrql");
         let (options, now) = (options("rate=4k"), Instant::now());
         let mut script = script(&options, 64 << 10, now);
         assert!(matches!(script.next(now, 0), Step::Request(_)));

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use nofault::fio::{Job, Memory, Size};
 
-use super::super::plan::{Group, Planned, Worker};
+use super::super::plan::{Group, Planned, Worker, batches_as_here};
 use super::{Engine, SLOWEST_BYTES, SLOWEST_REQUEST, SPARE_TIME};
 
 /// Options that would leave out what the columns show.
 const REPORTS: [&str; 5] = ["gtod_reduce", "disable_lat", "disable_clat", "disable_slat", "unified_rw_reporting"];
-/// Options for fio only that change nothing about the requests.
-const HARMLESS: [&str; 14] = [
+/// Options for fio only that change nothing about the requests, or that the other columns heed too.
+const HARMLESS: [&str; 15] = [
+    "fadvise_hint",
     "fallocate",
     "verify_state_save",
     "create_serialize",
@@ -84,7 +85,7 @@ pub(super) fn mapped(job: &Job) -> Option<&str> {
 pub(super) fn heeded(planned: &Planned) -> Option<String> {
     let options = &planned.job.options;
     let mut names = Vec::new();
-    if options.batch_submit != 1 || options.batch_complete_min != 1 || options.batch_complete_max.is_some() {
+    if !batches_as_here(options) {
         names.push("iodepth_batch and its kin");
     }
     if options.depth_low.is_some() {

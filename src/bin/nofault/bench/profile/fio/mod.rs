@@ -181,7 +181,8 @@ impl Fio {
             "fio is {} of {}, called for each group of jobs in each round, on the same files; what it measures is its own. Its latency is what it \
              calls lat, submit is its slat, of every request. CPU: user and system time of its jobs, io_uring's workers included unless a job \
              says thread=1; starting fio and reading its clocks before is not. fio psync buffered has one request at a time, through the page \
-             cache, whatever the job says; fio io_uring and fio libaio are direct if the job says so.",
+             cache, whatever the job says; fio io_uring and fio libaio are direct if the job says so. Unless a job says iodepth_batch, fio \
+             submits and reaps one by one, the other columns all that is ready.",
             self.version,
             self.program.display()
         )];
