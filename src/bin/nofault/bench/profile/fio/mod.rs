@@ -232,6 +232,7 @@ fn reason(texts: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::{Files, Wish};
     use super::*;
 
     #[test]
@@ -241,5 +242,22 @@ mod tests {
         assert_eq!(reason(&["", "fio: terminating on signal 15\nfio: more"]).as_deref(), Some("more"));
         assert_eq!(reason(&["", "\n"]), None);
         assert_eq!(reason(&["é".repeat(300).as_str()]).map(|line| line.chars().count()), Some(REASON_LENGTH + 1));
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_the_one_that_is_made_ready() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("f");
+        let mut files = Files::default();
+        let (file, _) = files.find(path.clone()).expect("not there");
+        let wish = Wish { job: "j", bytes: 8192, write: true, laid_out: false, invalidate: false, sparse: true };
+        files.wish(file, &wish);
+        assert_eq!(files.lay_out(file, &AtomicUsize::new(0), |_| ()), Ok(true));
+        // As fio does with one that it has to make longer.
+        fs::remove_file(&path).expect("made");
+        fs::write(&path, [1; 8192]).expect("written");
+        files.take_back(file).expect("there");
+        files.reset(file).expect("ours");
+        assert_eq!(fs::metadata(&path).map(|found| found.len()).ok(), Some(0));
     }
 }
