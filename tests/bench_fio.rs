@@ -100,7 +100,7 @@ fn fio_does_the_same_jobs() {
                 [b]\nstonewall\nrw=write\nbs=64k\nio_size=512k\nloops=2\nunlink=1\n\
                 [c]\nstonewall\nrw=randrw\nbs=4k\nnumjobs=3\ngroup_reporting\nfsync=16\niomem=mmap:buffers.tmp\nnrfiles=2\n\
                 [d]\nrw=read\nbs=16k\nwait_for=c\nsize=256k\n";
-    let document = document(&fio, &text, &["--rounds", "2"]);
+    let document = document(&fio, text, &["--rounds", "2"]);
     assert!(document["nofault"]["fio"]["version"].as_str().is_some_and(|version| version.starts_with("fio-")), "{document:#}");
     for entry in columns(&document, "a") {
         assert_eq!((entry["read"]["total_ios"].as_u64(), entry["read"]["io_bytes"].as_u64()), (Some(512), Some(2 << 20)), "{entry:#}");
