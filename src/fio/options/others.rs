@@ -22,7 +22,7 @@ pub(super) const TABLE: &[Known] = &[
     Known::kept("unique_filename"),
     Known::kept("allow_mounted_write"),
     Known::kept("openfiles"),
-    Known::ignored("fadvise_hint", "the page cache is given no advice"),
+    Known::kept("fadvise_hint"),
     Known::ignored("write_hint", "the device is given no advice"),
     Known::ignored("ioscheduler", "the system is left as it is"),
     Known::ignored("nice", PLACEMENT),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use nofault::fio::{BlockSize, Job};
 
+use super::fio;
 use super::group::Column;
 use super::plan::Planned;
 use super::record::Record;
@@ -15,6 +16,8 @@ pub(super) struct Report {
     pub(super) kernel: String,
     pub(super) dir: String,
     pub(super) rounds: u32,
+    /// The fio whose columns there are.
+    pub(super) fio: Option<fio::Facts>,
     pub(super) jobs: Vec<JobReport>,
     /// What has to be known to read the figures.
     pub(super) notes: Vec<String>,
@@ -53,9 +56,9 @@ pub(super) struct Figures {
 const PERCENTILES: [f64; 4] = [0.5, 0.99, 0.999, 0.9999];
 
 impl Report {
-    pub(super) fn new(dir: &Path, rounds: u32) -> Report {
+    pub(super) fn new(dir: &Path, rounds: u32, fio: Option<fio::Facts>) -> Report {
         let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string();
-        Report { kernel: super::kernel(), dir, rounds, jobs: Vec::new(), notes: Vec::new(), interrupted: false }
+        Report { kernel: super::kernel(), dir, rounds, fio, jobs: Vec::new(), notes: Vec::new(), interrupted: false }
     }
 
     pub(super) fn add(&mut self, jobs: Vec<JobReport>, notes: Vec<String>) {
@@ -69,17 +72,14 @@ impl Report {
 }
 
 impl JobReport {
-    pub(super) fn new(planned: &Planned) -> JobReport {
-        let cells = Column::ALL.map(|column| Cell { column, rounds: Vec::new(), failed: None, differs: false });
-        JobReport { job: planned.job.clone(), profile: planned.profile.clone(), place: planned.place.clone(), cells: cells.into() }
+    pub(super) fn new(planned: &Planned, columns: &[Column]) -> JobReport {
+        let cells = columns.iter().map(|&column| Cell { column, rounds: Vec::new(), failed: None, differs: false }).collect();
+        JobReport { job: planned.job.clone(), profile: planned.profile.clone(), place: planned.place.clone(), cells }
     }
 
-    pub(super) fn cell(&self, column: Column) -> &Cell {
-        &self.cells[column as usize]
-    }
-
-    pub(super) fn cell_mut(&mut self, column: Column) -> &mut Cell {
-        &mut self.cells[column as usize]
+    /// The cell of a column, if the run has it.
+    pub(super) fn cell(&self, column: Column) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.column == column)
     }
 
     /// What it does, in one line: `direct: randread, 4 KiB, depth 32, direct`.
@@ -102,8 +102,8 @@ impl JobReport {
 
     /// Requests a second of this column against those of nofault through the page cache.
     pub(super) fn ratio(&self, column: Column) -> Option<f64> {
-        let buffered = self.cell(Column::Buffered).figures()?.iops;
-        let own = self.cell(column).figures()?.iops;
+        let buffered = self.cell(Column::Buffered)?.figures()?.iops;
+        let own = self.cell(column)?.figures()?.iops;
         (buffered > 0.0).then(|| own / buffered)
     }
 }

@@ -237,11 +237,32 @@ impl Files {
         }
         file.sync_all().map_err(fail)?;
         if entry.invalidate {
-            match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
-                // What has no page cache has nothing to drop.
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) | Ok(()) => {}
-                Err(error) => return Err(fail(error.into())),
+            cool(file).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Another program is to write to it: one that was there before gets its whole length, so that it is not replaced to get it.
+    pub(super) fn hand_out(&self, at: usize) -> Result<(), String> {
+        let entry = &self.entries[at];
+        if entry.made.is_some() || entry.writer.is_none() {
+            return Ok(());
+        }
+        let fail = |error: io::Error| format!("cannot make {} longer: {error}", entry.path.display());
+        match look(&entry.path).map_err(fail)? {
+            Some((Sort::Regular, bytes)) if bytes < entry.bytes => {
+                OpenOptions::new().write(true).open(&entry.path).and_then(|file| file.set_len(entry.bytes)).map_err(fail)
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Another program had it, and may have replaced it by a new one.
+    pub(super) fn take_back(&mut self, at: usize) -> Result<(), String> {
+        let entry = &mut self.entries[at];
+        if let Some(file) = &mut entry.made {
+            let again = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&entry.path);
+            *file = again.map_err(|error| format!("cannot open {} again: {error}", entry.path.display()))?;
         }
         Ok(())
     }
@@ -263,6 +284,15 @@ impl Files {
         let entry = &self.entries[at];
         let there = if entry.made.is_some() { entry.bytes } else { entry.existing.map_or(0, |(_, bytes)| bytes) };
         if entry.laid_out { entry.bytes.saturating_sub(there) } else { 0 }
+    }
+}
+
+/// Drops what the page cache has of it, as far as that is written back.
+pub(super) fn cool(file: &File) -> io::Result<()> {
+    match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
+        // What has no page cache has nothing to drop.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One run of one group in one column: a thread for each worker, all of them ready before the first one starts.
 
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -7,10 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use nofault::fio::Options;
 use nofault::fio::random::{Rng, Stream};
+use rustix::fs::Advice;
 
 use super::engine_lane::EngineLane;
 use super::files::{Files, Target};
+use super::fio;
 use super::lane::{self, Counters, Filling, Ground, Lane, Stop};
 use super::memory::Buffers;
 use super::plan::{Group, Planned, Worker};
@@ -23,23 +28,30 @@ use crate::{BackendChoice, units};
 /// Who carries the jobs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
-    // In the order of `ALL`.
     /// nofault, direct whatever the job says.
     Direct,
     /// A plain ring, direct or not as the job says.
     Bare,
     /// nofault through the page cache, whatever the job says.
     Buffered,
+    /// Real fio.
+    Fio(fio::Engine),
 }
 
 impl Column {
-    pub(super) const ALL: [Column; 3] = [Column::Direct, Column::Bare, Column::Buffered];
+    /// All columns of a run, in their order; those of fio only if there is one.
+    pub(super) fn all(fio: bool) -> Vec<Column> {
+        let own = [Column::Direct, Column::Bare, Column::Buffered];
+        let others = fio::Engine::ALL.into_iter().map(Column::Fio);
+        own.into_iter().chain(others.filter(|_| fio)).collect()
+    }
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Column::Direct => "nofault direct",
             Column::Buffered => "nofault buffered",
             Column::Bare => "bare io_uring",
+            Column::Fio(engine) => engine.title(),
         }
     }
 }
@@ -48,6 +60,8 @@ impl Column {
 pub(super) struct Outcome {
     pub(super) jobs: Vec<Result<Record, String>>,
     pub(super) notes: Vec<String>,
+    /// A request of fio's has failed. Our own columns say so with a record that is missing.
+    pub(super) request_failed: bool,
 }
 
 /// How a run is done, and who watches.
@@ -196,7 +210,7 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
         let whole = |job: &Result<Record, String>| job.as_ref().is_ok_and(|record| record.verified.differ == 0);
         jobs.iter_mut().filter(|job| whole(job)).for_each(|job| *job = Err("another job of its group failed".to_owned()));
     }
-    Outcome { jobs, notes }
+    Outcome { jobs, notes, request_failed: false }
 }
 
 /// The workers of one job.
@@ -238,13 +252,25 @@ fn show(group: &Group, shared: &Shared<'_>, begun: Option<Instant>, watch: &Watc
     watch.bar.set_message(format!("{}, {}: {rate}", watch.title, shared.column.title()));
 }
 
+/// What fio tells the page cache of a job, unless `fadvise_hint` says something else: whether its requests are random.
+fn advice(options: &Options) -> Option<Advice> {
+    let hint = options.fio_only.iter().find(|option| option.name == "fadvise_hint").and_then(|option| option.value.as_deref());
+    match hint {
+        Some("0" | "none") => None,
+        Some("random") => Some(Advice::Random),
+        Some("sequential") => Some(Advice::Sequential),
+        _ if options.mode.is_random() => Some(Advice::Random),
+        _ => Some(Advice::Sequential),
+    }
+}
+
 /// All that one worker does.
 fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<'_>, notes: &mut Vec<String>) -> Result<Record, String> {
     let options = &job.job.options;
     let direct = match shared.column {
         Column::Direct => true,
         Column::Buffered => false,
-        Column::Bare => options.direct,
+        Column::Bare | Column::Fio(_) => options.direct,
     };
     let target = |&file: &usize| Target { path: shared.files.path(file), read: true, write: options.mode.writes(), sync: options.sync };
     let targets: Vec<Target<'_>> = worker.files.iter().map(target).collect();
@@ -253,18 +279,24 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
     let buffers = Buffers::new(&options.memory, worker.mapped.clone(), options.depth as usize, room, align)
         .map_err(|error| format!("no memory for the buffers: {error}"))?;
     let filling = Filling { zero: options.zero_buffers, refill: options.refill_buffers, scramble: options.scramble_buffers };
+    // Direct requests leave nothing in the page cache.
+    let cooled: &[usize] = if options.invalidate && !direct { &worker.files } else { &[] };
+    let again = cooled.iter().map(|&file| File::open(shared.files.path(file)));
+    let again = again.collect::<io::Result<_>>().map_err(|error| format!("cannot open a file: {error}"))?;
     let ground = Ground {
         stop: &shared.stop,
         counters: &shared.counters,
         filling,
         verifier: Verifier::new(options, &targets, worker.number),
         seed: worker.seed,
+        again,
         end_sync: if options.mode.writes() && (options.end_fsync || options.fsync_on_close) { worker.files.len() } else { 0 },
     };
     let run = Run { job, worker, shared, announce, ground, buffers: &buffers };
     match shared.column {
+        Column::Fio(_) => Err("fio's columns are not carried out here".to_owned()),
         Column::Bare => {
-            let mut lane = RingLane::new(options.depth, &targets, direct)?;
+            let mut lane = RingLane::new(options.depth, &targets, direct, advice(options))?;
             if options.fixed_buffers {
                 lane.register(&buffers)?;
             }

@@ -26,6 +26,7 @@ pub(super) fn document(report: &Report) -> Value {
             "kernel": report.kernel,
             "dir": report.dir,
             "rounds": report.rounds,
+            "fio": report.fio.as_ref().map(|fio| json!({ "version": fio.version, "program": fio.program })),
             "interrupted": report.interrupted,
             "notes": report.notes,
         },

@@ -2,6 +2,7 @@
 //! of the clock for each turn.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use nofault::fio::random::{Request, Rng, Stream};
 
+use super::files;
 use super::memory::Piece;
 use super::record::{Kind, Record};
 use super::script::{Script, Step};
@@ -125,6 +127,8 @@ pub(super) struct Ground<'a> {
     pub(super) seed: u64,
     /// The files that are synced at the end.
     pub(super) end_sync: usize,
+    /// The files that the page cache is to have nothing of when it starts over.
+    pub(super) again: Vec<File>,
 }
 
 /// Runs a script to its end. `pieces` has a buffer for each request that may be in flight.
@@ -224,6 +228,7 @@ impl<L: Lane> Turns<'_, L> {
                     }
                     Step::Quiet => break,
                     Step::Verify => (over, verify) = (true, true),
+                    Step::Again => self.ground.again.iter().try_for_each(files::cool)?,
                     Step::Over => over = true,
                 }
             }
@@ -487,6 +492,7 @@ mod tests {
             counters: &Counters::default(),
             filling: Filling { zero: false, refill: false, scramble: false },
             verifier: Verifier::new(options, &targets, 1),
+            again: Vec::new(),
             seed: 1,
             end_sync: 0,
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nofault::fio::random::Requests;
-use nofault::fio::{FileRegion, Job, JobFile, Memory, Size, Surroundings, Verify};
+use nofault::fio::{FileRegion, Job, JobFile, Memory, Options, Size, Surroundings, Verify};
 
 use super::files::{Files, Wish};
 use super::verify;
@@ -52,12 +52,13 @@ pub(super) struct Planned {
 /// One worker of a job.
 pub(super) struct Worker {
     pub(super) files: Vec<usize>,
+    /// The part of each of them.
+    pub(super) regions: Vec<FileRegion>,
     pub(super) requests: Requests,
     pub(super) bytes: u64,
     pub(super) seed: u64,
     /// Its number among all workers of the profile, from 1.
     pub(super) number: u32,
-    regions: Vec<FileRegion>,
     /// The file that its buffers are a mapping of.
     pub(super) mapped: Option<PathBuf>,
 }
@@ -196,7 +197,7 @@ impl Plan {
             return error(&format!("verify: a block needs {} bytes for its header, and bs is less", verify::OVERHEAD));
         }
         let mut warn = |text: &str| self.warnings.push(format!("{place}: warning: {text}"));
-        if options.batch_submit != 1 || options.batch_complete_min != 1 || options.batch_complete_max.is_some() {
+        if !batches_as_here(options) {
             warn("iodepth_batch and its kin have no effect: what is ready is submitted at once, and what has ended is taken at once");
         }
         if options.depth_low.is_some() {
@@ -224,7 +225,7 @@ impl Plan {
 
 /// The fewest bytes that a request may have. With several sizes it may end where another one begins, and both directions share what starts are
 /// multiples of.
-fn least_block(options: &nofault::fio::Options) -> u64 {
+fn least_block(options: &Options) -> u64 {
     let (read, write) = (options.block.read.min(), options.block.write.min());
     match (options.mode.reads(), options.mode.writes()) {
         (true, true) => {
@@ -237,6 +238,14 @@ fn least_block(options: &nofault::fio::Options) -> u64 {
         (false, true) => write,
         _ => read,
     }
+}
+
+/// Whether fio would submit and reap as it is done here, or nothing is said about that: all that is ready, at once.
+pub(super) fn batches_as_here(options: &Options) -> bool {
+    let all = options.batch_submit == 0 || options.batch_submit >= options.depth;
+    let reaps_all = options.batch_complete_max.is_some_and(|most| most >= options.depth);
+    let unsaid = options.batch_submit == 1 && options.batch_complete_max.is_none();
+    options.batch_complete_min == 1 && (unsaid || all && reaps_all)
 }
 
 /// Applies what the command line says.

@@ -42,6 +42,11 @@ pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
     let _ = histogram.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX >> 1).clamp(1, 1 << 42));
 }
 
+/// So many of about this time.
+pub(super) fn record_many(histogram: &mut Histogram<u64>, time: Duration, count: u64) {
+    let _ = histogram.record_n(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX >> 1).clamp(1, 1 << 42), count);
+}
+
 /// What a thread has used so far, as getrusage(2) counts it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Usage {

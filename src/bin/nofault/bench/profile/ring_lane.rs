@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use io_uring::types::{Fixed, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 use nofault::fio::random::Request;
+use rustix::fs::Advice;
 
 use super::super::ring::negotiate;
 use super::files::Target;
@@ -32,8 +33,15 @@ pub(super) struct RingLane {
 }
 
 impl RingLane {
-    pub(super) fn new(depth: u32, targets: &[Target<'_>], direct: bool) -> Result<RingLane, String> {
+    /// `advice` is for the page cache, where there is one.
+    pub(super) fn new(depth: u32, targets: &[Target<'_>], direct: bool, advice: Option<Advice>) -> Result<RingLane, String> {
         let files: Vec<File> = targets.iter().map(|target| target.open(direct)).collect::<Result<_, _>>()?;
+        if let Some(advice) = advice.filter(|_| !direct) {
+            // What takes no advice goes without.
+            for file in &files {
+                let _ = rustix::fs::fadvise(file, 0, None, advice);
+            }
+        }
         let descriptors: Vec<i32> = files.iter().map(|file| file.as_raw_fd()).collect();
         let explain = |error: io::Error| facts::explain_ring_error(&error);
         let ring = negotiate(depth.max(2)).map_err(explain)?;

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Quiet,
     /// Verify what was written, once nothing is in flight: see [`Script::written`].
     Verify,
+    /// It starts over: what the page cache has of the files is dropped, if the job says so.
+    Again,
     /// Nothing any more.
     Over,
 }
@@ -44,6 +46,8 @@ pub(super) struct Script<'a> {
     until_thought: u32,
     resumes: Option<Instant>,
     history: History,
+    /// The next request is the first one of another pass.
+    again: bool,
     over: bool,
 }
 
@@ -67,6 +71,7 @@ impl<'a> Script<'a> {
             sync: None,
             until_thought: options.thinktime_blocks,
             resumes: None,
+            again: false,
             over: false,
         }
     }
@@ -104,6 +109,15 @@ impl<'a> Script<'a> {
         let Some(request) = self.drawn.take().or_else(|| self.draw()) else {
             return if self.history.wants() { Step::Verify } else { Step::Over };
         };
+        if self.again {
+            self.drawn = Some(request);
+            // As fio: only what has a time to fill goes on without a break.
+            if !self.options.time_based && in_flight > 0 {
+                return Step::Quiet;
+            }
+            self.again = false;
+            return Step::Again;
+        }
         let due = *self.due.get(request.write);
         if due > now {
             self.drawn = Some(request);
@@ -166,6 +180,13 @@ impl<'a> Script<'a> {
         }
     }
 
+    fn next_pass(&mut self) {
+        self.requests.next_pass();
+        // With a time to fill, the offsets of some distributions never come to an end.
+        let ends = !self.options.mode.is_random() || self.options.covers();
+        self.again = ends || !self.options.time_based;
+    }
+
     /// The next request; none if it is over, or if there is something to verify before the next one.
     fn draw(&mut self) -> Option<Request> {
         let full = self.bytes >= self.loop_bytes || self.options.number_ios.is_some_and(|most| self.count >= most);
@@ -178,16 +199,22 @@ impl<'a> Script<'a> {
                 }
             }
             (self.bytes, self.count) = (0, 0);
-            self.requests.next_pass();
+            self.next_pass();
             if self.history.wants() {
+                // To verify is to drain and to drop the cache as well.
+                self.again = false;
                 return None;
             }
         }
-        let Some(request) = self.requests.next().or_else(|| {
-            self.requests.next_pass();
-            self.history.again();
-            self.requests.next()
-        }) else {
+        let request = match self.requests.next() {
+            Some(request) => Some(request),
+            None => {
+                self.next_pass();
+                self.history.again();
+                self.requests.next()
+            }
+        };
+        let Some(request) = request else {
             self.over = true;
             return None;
         };
@@ -222,14 +249,18 @@ mod tests {
             Step::Later(_) => Some('l'),
             Step::Quiet => Some('q'),
             Step::Verify => Some('v'),
+            Step::Again => Some('a'),
             Step::Over => None,
         };
+        let mut in_flight = 1;
         let step = |_| {
-            let step = script.next(now, 1);
+            let step = script.next(now, in_flight);
             if matches!(step, Step::Verify) {
                 script.written();
             }
-            letter(step)
+            let step = letter(step);
+            in_flight = usize::from(step != Some('q'));
+            step
         };
         (0..most).map_while(step).collect()
     }
@@ -237,11 +268,16 @@ mod tests {
     #[test]
     fn a_job_moves_its_bytes_in_each_loop_and_then_it_is_over() {
         assert_eq!(steps("", 64, 100), "r".repeat(16));
-        assert_eq!(steps("loops=2", 64, 100), "r".repeat(32));
+        assert_eq!(steps("loops=2", 64, 100), format!("{0}qa{0}", "r".repeat(16)));
         assert_eq!(steps("", 16, 100), "r".repeat(4));
-        assert_eq!(steps("", 96, 100), "r".repeat(24));
-        assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "r".repeat(6));
-        assert_eq!(steps("time_based\nruntime=1", 64, 100), "r".repeat(100));
+        assert_eq!(steps("", 96, 100), format!("{}qa{}", "r".repeat(16), "r".repeat(8)));
+        assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "rrrqarrr");
+    }
+
+    #[test]
+    fn a_time_is_filled_without_a_break() {
+        assert_eq!(steps("time_based\nruntime=1", 64, 36), format!("{0}a{0}arr", "r".repeat(16)));
+        assert_eq!(steps("time_based\nruntime=1\nrw=randread\nrandom_distribution=zipf:1.1", 64, 100), "r".repeat(100));
     }
 
     #[test]
@@ -250,7 +286,7 @@ mod tests {
         assert_eq!(steps("rw=write\nverify=crc32c\nloops=2\nfsync=3", 12, 100), "wwwsvwwwsv");
         assert_eq!(steps("rw=write\nverify=crc32c\ndo_verify=0", 12, 100), "www");
         assert_eq!(steps("rw=read\nverify=crc32c", 12, 100), "rrr");
-        assert_eq!(steps("rw=write\nverify=crc32c\ntime_based\nruntime=1", 12, 6), "wwwwww");
+        assert_eq!(steps("rw=write\nverify=crc32c\ntime_based\nruntime=1", 12, 6), "wwwaww");
     }
 
     #[test]
@@ -271,7 +307,7 @@ mod tests {
     #[test]
     fn rates_and_think_time_put_requests_off() {
         assert_eq!(steps("rate_iops=10", 64, 4), "rlll");
-        assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 64, 4), "rrqq");
+        assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 64, 4), "rrql");
         let (options, now) = (options("rate=4k"), Instant::now());
         let mut script = script(&options, 64 << 10, now);
         assert!(matches!(script.next(now, 0), Step::Request(..)));

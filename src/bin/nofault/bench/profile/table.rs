@@ -23,7 +23,8 @@ pub(super) const FIGURES: [(&str, &str, &str); 9] = [
 
 /// The whole table with its head and its notes.
 pub(super) fn render(report: &Report, paint: Paint) -> String {
-    let head = format!("nofault {} on Linux {}: job files in {}", env!("CARGO_PKG_VERSION"), report.kernel, report.dir);
+    let fio = report.fio.as_ref().map(|fio| format!(", beside {} ({})", fio.version, fio.program)).unwrap_or_default();
+    let head = format!("nofault {} on Linux {}{fio}: job files in {}", env!("CARGO_PKG_VERSION"), report.kernel, report.dir);
     let mut out = wrap(&head, WIDTH).join("\n") + "\n";
     let (names, under) = (FIGURES.map(|figure| figure.1), FIGURES.map(|figure| figure.2));
     let _ = writeln!(out, "\n{}\n{}", paint.bold(&columns("", names)), paint.bold(&columns("", under)));
@@ -44,7 +45,9 @@ pub(super) fn render(report: &Report, paint: Paint) -> String {
 
 fn columns(name: &str, cells: [&str; 9]) -> String {
     let [rate, bytes, p50, p99, p999, p9999, submit, cpu, ratio] = cells;
-    format!("  {name:<16}{rate:>9}{bytes:>11}{p50:>9}{p99:>9}{p999:>9}{p9999:>9}{submit:>8}{cpu:>9}{ratio:>9}")
+    // A long name takes of the room before the rate.
+    let room = 25usize.saturating_sub(name.chars().count());
+    format!("  {name}{rate:>room$}{bytes:>11}{p50:>9}{p99:>9}{p999:>9}{p9999:>9}{submit:>8}{cpu:>9}{ratio:>9}")
 }
 
 fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
@@ -53,10 +56,10 @@ fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
         (Some(figures), _) => figures_line(name, &figures, job.ratio(cell.column), paint),
         (None, Some(reason)) => {
             let what = if cell.differs { "failed" } else { "not available" };
-            let text = format!("  {name:<17}{what}: {reason}");
+            let text = format!("  {name:<19}{what}: {reason}");
             if text.chars().count() <= WIDTH { text } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
         }
-        (None, None) => format!("  {name:<17}not measured"),
+        (None, None) => format!("  {name:<19}not measured"),
     }
 }
 
