@@ -128,8 +128,9 @@ impl Future for Drive {
             waker.wake_by_ref();
         }
         let again = (this.refusals > 0).then(|| Instant::now() + Duration::from_millis(this.refusals.into()));
-        if this.set_timer([deadline, again].into_iter().flatten().min(), context).is_err() {
-            // Without a timer there is only looking again and again.
+        if let Err(error) = this.set_timer([deadline, again].into_iter().flatten().min(), context) {
+            // Without a timer there is only looking again and again, until that time.
+            inner.with(|driver| driver.stats.fallback(format!("deadlines are looked for without pause: no timer in the reactor: {error}")));
             waker.wake_by_ref();
         }
         Poll::Pending

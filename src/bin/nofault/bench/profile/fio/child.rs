@@ -1,4 +1,4 @@
-//! A program as a child: ended when a signal comes or its time is over, and always waited for.
+//! A program as a child: ended when a signal comes or its time is over, and waited for, unless not even SIGKILL ends it.
 //!
 //! It has a process group of its own. A signal from the terminal is for us: we ask the program to end, so that it can report what it has, and
 //! kill the whole group if it does not.
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 /// How often it is looked after.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long it may take to end when asked to.
+/// How long it may take to end when asked to, and again when killed.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How it ended.
@@ -42,38 +42,41 @@ pub(super) fn run(command: &mut Command, limit: Duration, signal: &AtomicUsize, 
     let pid = Pid::from_child(&child);
     let mut asked: Option<(End, Instant)> = None;
     let mut killed = false;
-    std::thread::scope(|scope| {
-        let (sender, over) = mpsc::channel::<()>();
-        scope.spawn(move || {
-            // It is only seen, not taken away: until then its number is nobody else's.
-            while let Err(rustix::io::Errno::INTR) =
-                rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-            {}
-            drop(sender);
-        });
-        while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            look(begun.elapsed());
-            match asked {
-                None => {
-                    let end = if signal.load(Ordering::Relaxed) != 0 {
-                        End::Interrupted
-                    } else if begun.elapsed() >= limit {
-                        End::TooLong
-                    } else {
-                        continue;
-                    };
-                    // If it has just ended, there is nothing to be asked.
-                    let _ = rustix::process::kill_process(pid, Signal::TERM);
-                    asked = Some((end, Instant::now()));
-                }
-                Some((_, when)) if when.elapsed() >= GRACE && !killed => {
-                    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-                    killed = true;
-                }
-                Some(_) => {}
-            }
-        }
+    let (sender, over) = mpsc::channel::<()>();
+    let waiter = std::thread::Builder::new().name("wait for child".to_owned()).spawn(move || {
+        // It is only seen, not taken away: until then its number is nobody else's.
+        while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+        drop(sender);
     });
+    if let Err(error) = waiter {
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        child.wait()?;
+        return Err(error);
+    }
+    while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        look(begun.elapsed());
+        match asked {
+            None => {
+                let end = if signal.load(Ordering::Relaxed) != 0 {
+                    End::Interrupted
+                } else if begun.elapsed() >= limit {
+                    End::TooLong
+                } else {
+                    continue;
+                };
+                // If it has just ended, there is nothing to be asked.
+                let _ = rustix::process::kill_process(pid, Signal::TERM);
+                asked = Some((end, Instant::now()));
+            }
+            Some((_, when)) if when.elapsed() >= GRACE && !killed => {
+                let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+                killed = true;
+            }
+            // It waits for a disk, and nobody can end it.
+            Some((end, when)) if when.elapsed() >= 2 * GRACE => return Ok(Over { end, jobs_cpu: Duration::ZERO }),
+            Some(_) => {}
+        }
+    }
     let jobs_cpu = children_cpu(pid).unwrap_or_default();
     // Whatever it has left behind. The group is still its own, because it has not been taken away.
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);

@@ -1,0 +1,209 @@
+//! A turn: what is queued is started, what has an answer is carried on, and what is out of time is cancelled.
+//!
+//! May know: the back end, completions, deadlines. Must not know: how a request was made, and who gets its result.
+
+use std::io;
+#[cfg(feature = "tokio")]
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::Driver;
+use super::carry::one;
+use super::deadlines::Whose;
+use super::op::{Completion, Wait};
+use super::slot::{Lane, Work, token, untoken};
+use crate::transfer::{Direction, Segment};
+
+impl Driver {
+    /// Starts what is queued, waits as told unless something is over already, and carries requests on. Returns how many came to their end.
+    pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
+        self.tidy();
+        let before = self.stats.ended;
+        let deadline = match wait {
+            Wait::For(time) => Instant::now().checked_add(time),
+            _ => None,
+        };
+        let mut wait = wait;
+        // Each round but the last carries at least one operation on, and the measure of its transfer falls.
+        loop {
+            let idle = !self.round(wait)?;
+            // What is woken without an end is a time that is over.
+            if idle || wait == Wait::No || self.stats.ended != before || !self.woken.is_empty() {
+                break;
+            }
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+            }
+        }
+        self.look_at_unseen();
+        if self.backend.has_queued() {
+            self.backend.enter(Wait::No, &mut self.stats)?;
+        }
+        self.call_up_waiting();
+        self.now_stale = true;
+        Ok((self.stats.ended - before) as usize)
+    }
+
+    /// Whether a turn would start something: what is queued, or what waits for room that there is.
+    #[inline]
+    pub(crate) fn wants_turn(&mut self) -> bool {
+        !self.unseen.is_empty() || self.backend.has_queued() || (!self.waiting.is_empty() && !self.free.is_empty())
+    }
+
+    /// Whether there are answers to take in, or may be at any moment without anybody saying so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_answers(&mut self) -> bool {
+        self.backend.has_answers()
+    }
+
+    /// A descriptor that becomes readable, as an edge, when something has an answer; until `unlisten` was called as often as this.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
+        self.backend.listen()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn unlisten(&mut self) {
+        self.backend.unlisten();
+    }
+
+    /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do next is
+    /// queued, and started by the next one.
+    pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
+        self.tidy();
+        let result = self.round(wait);
+        self.call_up_waiting();
+        result.map(drop)
+    }
+
+    /// Starts what is queued, waits as told, and carries on what has an answer. Whether there was anything to carry on.
+    fn round(&mut self, wait: Wait) -> io::Result<bool> {
+        let before = self.stats.ended;
+        self.look_at_unseen();
+        // A look may have ended a request, for which nobody has to wait then.
+        let waited = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
+        let entered = self.backend.enter(waited, &mut self.stats);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.backend.reap(&mut completions);
+        self.now_stale = true;
+        let answers = !completions.is_empty();
+        for completion in completions.drain(..) {
+            self.completed(completion);
+        }
+        self.completions = completions;
+        let expired = !self.deadlines.is_empty() && self.expire();
+        entered?;
+        Ok(answers || expired)
+    }
+
+    /// Gives the slots that are free to those who wait for one.
+    fn call_up_waiting(&mut self) {
+        if !self.waiting.is_empty() {
+            self.call_up(self.free.len());
+        }
+    }
+
+    /// Cancels the requests whose time is over, and wakes those who waited for room until it was; says whether there were any.
+    fn expire(&mut self) -> bool {
+        let mut some = false;
+        let now = Instant::now();
+        while let Some(whose) = self.deadlines.next_due(now) {
+            some = true;
+            match whose {
+                Whose::Request(key) => {
+                    let slot = &mut self.slots[key.index() as usize];
+                    if slot.turn == key.turn() && !slot.done {
+                        slot.cold.expired = true;
+                        self.cancel(key.index());
+                    }
+                }
+                // Whoever waits sees for himself that his time is over.
+                Whose::Ticket(ticket) => {
+                    if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+                        self.woken.push(self.waiting[at].1.clone());
+                    }
+                }
+            }
+        }
+        some
+    }
+
+    /// When the first request's time is over.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    #[inline]
+    fn completed(&mut self, completion: Completion) {
+        let Completion { token, result } = completion;
+        let (index, lane) = untoken(token);
+        let slot = &mut self.slots[index as usize];
+        // What most requests end with.
+        if lane == Lane::Main
+            && let Work::Plain(sent) = slot.work
+            && sent.is_whole(result)
+        {
+            slot.main = false;
+            match sent.direction {
+                Direction::Read => self.stats.bytes_read += result as u64,
+                Direction::Write => self.stats.bytes_written += result as u64,
+            }
+            return self.end_at_once(index, Ok(result as usize));
+        }
+        if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
+            return;
+        }
+        self.completed_otherwise(index, lane, result);
+    }
+
+    /// A device without polled queues refuses what is sent to be polled: the request, and all others of the file, go the ordinary way.
+    #[cold]
+    fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
+        let slot = &self.slots[index as usize];
+        let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
+        if !self.backend.polls() || slot.cold.expired {
+            return false;
+        }
+        if file.direct().polled {
+            file.set_polled(false);
+            self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
+        }
+        let Segment { addr, len } = sent.segment();
+        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
+        let (token, stats) = (token(index, Lane::Main), &mut self.stats);
+        let (memory, priority) = (one(pinned.as_ref(), addr, len), slot.priority);
+        // SAFETY: as in `start`.
+        unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset, priority, token, stats) };
+        true
+    }
+
+    fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
+        match lane {
+            Lane::Main => {
+                let slot = &mut self.slots[index as usize];
+                slot.main = false;
+                if std::mem::take(&mut slot.cold.slow) {
+                    self.leave_slow_lane();
+                }
+                self.answered(index, result);
+            }
+            Lane::Ahead => {
+                self.leave_slow_lane();
+                self.ahead_ended(index, result);
+            }
+        }
+    }
+
+    /// Waits until nothing is in flight, at most until the deadline.
+    pub(crate) fn drain(&mut self, time: Duration) {
+        let Some(deadline) = Instant::now().checked_add(time) else { return };
+        loop {
+            self.forget_done();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.in_flight() == 0 || left.is_zero() || self.turn(Wait::For(left)).is_err() {
+                return;
+            }
+        }
+    }
+}
