@@ -207,3 +207,39 @@ fn the_time_of_those_who_wait_for_room_runs_too() {
     let (count, _) = engine.block_on(file.with_timeout(Duration::from_secs(100)).read_at(Vec::with_capacity(BLOCK), 0));
     assert_eq!(count.expect("a read"), BLOCK);
 }
+
+/// Of many that have ended at once the followers are started before the last of them is asked for, and a turn tells of those that have ended since.
+#[test]
+fn after_many_ends_at_once_the_first_followers_do_not_wait_for_the_last() {
+    let engine = engine(32);
+    let dir = common::files::folder();
+    let path = dir.path().join("file");
+    std::fs::write(&path, vec![7; 64 * BLOCK]).expect("a file");
+    // The page cache has it: reads end as soon as they are started.
+    let file = nofault::OpenOptions::new().read(true).direct(false).open(&engine, &path).expect("the file");
+    let pool = engine.pool(32, BLOCK).expect("a pool");
+    if engine.info().backend != "uring" || !pool.is_pinned() {
+        common::note_skip("early starts", "no io_uring, or no locked memory");
+        return;
+    }
+    let mut queue = Queue::new(&engine);
+    for block in 0..32 {
+        queue.read_at(&file, pool.get().expect("a buffer"), block * BLOCK as u64, ());
+    }
+    let mut ended = 0;
+    for _ in 0..100 {
+        if ended == 32 {
+            break;
+        }
+        ended += engine.turn(None).expect("a turn");
+    }
+    assert_eq!((ended, engine.stats().early_starts), (32, 0));
+    let mut buffers: Vec<_> = std::iter::from_fn(|| queue.try_next()).map(|done| done.buffer).collect();
+    for block in 0..9 {
+        queue.read_at(&file, buffers.pop().expect("a buffer"), block * BLOCK as u64, ());
+    }
+    assert_eq!(engine.stats().early_starts, 1);
+    assert_eq!(engine.stats().ended, 32 + 8, "eight were started when the ninth came");
+    assert_eq!(engine.turn(None).expect("a turn"), 9, "a turn tells of what has ended since the last");
+    assert_eq!(std::iter::from_fn(|| queue.try_next()).filter(|done| matches!(done.result, Ok(BLOCK))).count(), 9);
+}

@@ -91,6 +91,14 @@ impl Backend {
         either!(self, backend => backend.enter(wait, stats))
     }
 
+    /// After an `enter` that waited: brings in what else has completed by now, if that takes a system call.
+    #[inline]
+    pub(crate) fn gather(&mut self, stats: &mut Stats) {
+        if let Backend::Uring(uring) = self {
+            uring.gather(stats);
+        }
+    }
+
     /// Moves what has completed to `out`.
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
         either!(self, backend => backend.reap(out))

@@ -124,6 +124,8 @@ pub(crate) struct Driver {
     id: u64,
     /// The time of a request is taken if its number has none of these bits. All of them: never.
     timed: u64,
+    /// After so many more plain requests what is queued is started, and the turn is not waited for. See [`turn::Early`].
+    early: turn::Early,
     pub(crate) stats: Stats,
     completions: Vec<Completion>,
     /// To be woken as soon as the driver is not borrowed.
@@ -221,6 +223,7 @@ impl Driver {
             now_ns: 0,
             now_stale: true,
             timed: config.timing.mask().unwrap_or(u64::MAX),
+            early: turn::Early::default(),
         })
     }
 
@@ -346,6 +349,9 @@ impl Driver {
             return None;
         }
         let sent = Sent { addr, offset, len: u32::try_from(len).ok()?, direction, trust, pinned: pinned.is_some() };
+        if self.early.is_time() {
+            self.start_early();
+        }
         let index = self.free.pop()?;
         let slot = &mut self.slots[index as usize];
         let key = Key::new(index, slot.turn);

@@ -24,6 +24,8 @@ pub struct Stats {
     pub operations: u64,
     /// System calls that submit or wait (io_uring_enter).
     pub enters: u64,
+    /// Times that requests were started before the turn that would have: most of what was in flight had ended at once.
+    pub early_starts: u64,
     /// Looks at foreign memory.
     pub looked: u64,
     /// System calls made by looks.
@@ -86,6 +88,7 @@ impl Stats {
             bytes_written,
             operations,
             enters,
+            early_starts,
             looked,
             look_calls,
             resident,
@@ -114,6 +117,7 @@ impl Stats {
         self.bytes_written += bytes_written;
         self.operations += operations;
         self.enters += enters;
+        self.early_starts += early_starts;
         self.looked += looked;
         self.look_calls += look_calls;
         self.resident += resident;
@@ -141,7 +145,11 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "requests            {} ({} in flight, {} cancelled)", self.requests, self.in_flight, self.cancelled)?;
         writeln!(f, "bytes               {} read, {} written", self.bytes_read, self.bytes_written)?;
-        writeln!(f, "operations          {} in {} enter calls ({} tried again)", self.operations, self.enters, self.enter_retries)?;
+        writeln!(
+            f,
+            "operations          {} in {} enter calls ({} ahead of a turn, {} tried again)",
+            self.operations, self.enters, self.early_starts, self.enter_retries
+        )?;
         writeln!(
             f,
             "looked              {} ({} all resident, {} prefix submissions)",

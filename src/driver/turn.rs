@@ -14,16 +14,61 @@ use super::op::{Completion, Wait};
 use super::slot::{Lane, Work, token, untoken};
 use crate::transfer::{Direction, Segment};
 
+/// When requests are started before the turn that would.
+///
+/// Where most of what was in flight has ended at once, as virtual disks like to have it, the device stands idle while the answers are worked off
+/// and followed by new requests. So the first of these, as many as are still with the device but not just a few, do not wait for the others.
+/// Measured on a virtio disk, 32 reads in flight: 5% more of them in a second.
+#[derive(Default)]
+pub(super) struct Early {
+    /// So many more requests; 0: it is not expected.
+    left: u32,
+    /// What has ended since the last turn, of which nobody was told yet.
+    ended: u64,
+}
+
+impl Early {
+    /// Fewer are not worth a system call of their own.
+    const FEWEST: usize = 8;
+
+    /// To be called for each request, before it is queued.
+    #[inline(always)]
+    pub(super) fn is_time(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        self.left == 0
+    }
+
+    /// So many of those in flight have ended, and will be followed by others, as far as anybody can know.
+    fn plan(&mut self, in_flight: usize, ended: usize) {
+        let enough = in_flight.saturating_sub(ended).max(Early::FEWEST);
+        // The last ones need no help: the turn comes then.
+        self.left = if ended >= enough + Early::FEWEST / 2 { enough as u32 + 1 } else { 0 };
+    }
+}
+
 impl Driver {
+    /// Starts what is queued although there will be more.
+    #[cold]
+    pub(super) fn start_early(&mut self) {
+        self.stats.early_starts += 1;
+        let before = self.stats.ended;
+        // An error that stays is met again by the turn.
+        let _ = self.round(Wait::No);
+        self.early.ended += self.stats.ended - before;
+    }
+
     /// Starts what is queued, waits as told unless something is over already, and carries requests on. Returns how many came to their end.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.tidy();
-        let before = self.stats.ended;
+        let before = self.stats.ended - std::mem::take(&mut self.early.ended);
+        let mut wait = if self.stats.ended == before { wait } else { Wait::No };
         let deadline = match wait {
             Wait::For(time) => Instant::now().checked_add(time),
             _ => None,
         };
-        let mut wait = wait;
         // Each round but the last carries at least one operation on, and the measure of its transfer falls.
         loop {
             let idle = !self.round(wait)?;
@@ -72,7 +117,8 @@ impl Driver {
     /// queued, and started by the next one.
     pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.tidy();
-        let result = self.round(wait);
+        let early = std::mem::take(&mut self.early.ended);
+        let result = self.round(if early == 0 { wait } else { Wait::No });
         self.call_up_waiting();
         result.map(drop)
     }
@@ -84,10 +130,16 @@ impl Driver {
         // A look may have ended a request, for which nobody has to wait then.
         let waited = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
         let entered = self.backend.enter(waited, &mut self.stats);
+        let in_flight = self.in_flight();
+        // Of few, the first is better followed by another at once: otherwise the device has nothing to do meanwhile.
+        if waited != Wait::No && in_flight >= 2 * Early::FEWEST {
+            self.backend.gather(&mut self.stats);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.backend.reap(&mut completions);
         self.now_stale = true;
         let answers = !completions.is_empty();
+        self.early.plan(in_flight, completions.len());
         for completion in completions.drain(..) {
             self.completed(completion);
         }

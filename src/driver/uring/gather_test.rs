@@ -44,6 +44,7 @@ fn completions_that_come_together_are_taken_in_together() {
         let mut writer = std::fs::File::from(event.try_clone().expect("a second descriptor"));
         let writer = std::thread::spawn(move || writer.write_all(&1u64.to_ne_bytes()));
         uring.enter(Wait::Forever, &mut stats).expect("a poll ends");
+        uring.gather(&mut stats);
         let mut ended = Vec::new();
         uring.reap(&mut ended);
         assert_eq!(ended.len() as u64, TOGETHER);

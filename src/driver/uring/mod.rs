@@ -298,17 +298,17 @@ impl Uring {
         if queued || wait != Wait::No || self.ring.has_work() {
             self.call(wait, stats)?;
         }
-        if wait != Wait::No && self.ring.has_work() {
-            self.gather(stats);
-        }
         Ok(())
     }
 
-    /// Takes in what ended together with what ended the wait. A call that has slept hands out as many completions as it waited for, one, since
-    /// Linux 6.13 (io_cqring_wait, io_run_local_work). Without this the one would be answered, and what follows it submitted, alone: one more
-    /// submission, and one more notification of the device, each time.
+    /// Takes in what ended together with what ended the last wait. A call that has slept hands out as many completions as it waited for, one,
+    /// since Linux 6.13 (io_cqring_wait, io_run_local_work). Without this the one would be answered, and what follows it submitted, alone: one
+    /// more submission, and one more notification of the device, each time.
     #[inline]
-    fn gather(&mut self, stats: &mut Stats) {
+    pub(crate) fn gather(&mut self, stats: &mut Stats) {
+        if !self.ring.has_work() {
+            return;
+        }
         stats.enters += 1;
         if self.ring.enter(Wait::No).is_err() {
             // Nothing was queued and there are completions: the next call meets the error again, if it is one that stays.
