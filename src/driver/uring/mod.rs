@@ -20,7 +20,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use io_uring::{Probe, opcode, squeue, types};
+use io_uring::{Probe, cqueue, opcode, squeue, types};
 use ring::Ring;
 pub(crate) use ring::Wishes;
 
@@ -72,6 +72,8 @@ pub(crate) struct Uring {
     queued: Vec<squeue::Entry>,
     wake: Arc<OwnedFd>,
     watching: bool,
+    /// One watch sees all wake-ups, where the kernel has such (Linux 5.13).
+    watches_on: bool,
     files: Vec<u32>,
     buffers: Option<Box<[bool]>>,
     flags: Vec<&'static str>,
@@ -129,6 +131,7 @@ impl Uring {
             queued: Vec::new(),
             wake: Arc::new(wake::eventfd()?),
             watching: false,
+            watches_on: true,
             files: Vec::new(),
             buffers: None,
             flags: Vec::new(),
@@ -271,7 +274,7 @@ impl Uring {
     pub(crate) fn enter(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
         if !self.watching {
             self.watching = true;
-            let watch = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32);
+            let watch = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32).multi(self.watches_on);
             // SAFETY: a poll names no memory, and the ring is closed before the eventfd.
             unsafe { self.push_entry(watch.build().user_data(WAKE)) };
         }
@@ -413,8 +416,12 @@ impl Uring {
         for done in self.ring.completion() {
             match done.user_data() {
                 WAKE => {
-                    self.watching = false;
-                    wake::clear(&self.wake);
+                    self.watches_on &= done.result() != -libc::EINVAL;
+                    // A watch that goes on tells of each write; that there were some before does not matter to it.
+                    if !cqueue::more(done.flags()) {
+                        self.watching = false;
+                        wake::clear(&self.wake);
+                    }
                 }
                 IGNORED => {}
                 token => out.push(Completion { token, result: done.result() }),
