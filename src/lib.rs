@@ -64,6 +64,10 @@
 //! - A bounce buffer is a mapping of a memfd. A copy from foreign memory is a write to that memfd by a kernel worker, so it may fault, be
 //!   short, or be stuck without any harm to this thread.
 //! - A file is two descriptors, one with O_DIRECT and one without, opened through `/proc/self/fd`.
+//! - A call that has slept hands out the one completion that woke it (Linux 6.13 and later), and the others only when asked again. With sixteen
+//!   requests in flight or more they are asked for at once, so that their followers go to the device in few submissions. And where most
+//!   of what was in flight has ended together, the first followers are submitted as soon as there are some, from within the call that makes one
+//!   more ([`Stats::early_starts`]): the device is not to wait until all answers are worked off.
 //! - There is no simulated back end: the state machine itself is what the tests enumerate.
 //! - What an engine can't finish when it is dropped stays with its thread, not with a thread that reaps: a ring of one issuer can be driven by
 //!   its own thread only, and buffers need not be `Send`. See [`left_behind`].

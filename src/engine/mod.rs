@@ -298,7 +298,8 @@ impl Engine {
     }
 
     /// Drives the requests by hand: starts what is queued and takes in what has ended. `None` waits for a request to end, if there are any
-    /// in flight; a time waits that long at most; zero only looks. Returns how many requests ended.
+    /// in flight; a time waits that long at most; zero only looks. Returns how many requests ended, with those that did so before: where most of what
+    /// was in flight has ended at once, the next requests may be started as they are made ([`Stats::early_starts`]).
     ///
     /// # Errors
     ///
