@@ -223,23 +223,26 @@ fn after_many_ends_at_once_the_first_followers_do_not_wait_for_the_last() {
         return;
     }
     let mut queue = Queue::new(&engine);
+    // Some filesystems (overlayfs) have the kernel's workers read.
+    for block in 0..32 {
+        queue.read_at(&file, pool.get().expect("a buffer"), block * BLOCK as u64, ());
+        if engine.turn(Some(Duration::ZERO)).expect("a turn") != 1 {
+            common::note_skip("early starts", "reads from the page cache of this filesystem do not end when they are started");
+            return;
+        }
+        drop(queue.try_next());
+    }
     for block in 0..32 {
         queue.read_at(&file, pool.get().expect("a buffer"), block * BLOCK as u64, ());
     }
-    let mut ended = 0;
-    for _ in 0..100 {
-        if ended == 32 {
-            break;
-        }
-        ended += engine.turn(None).expect("a turn");
-    }
-    assert_eq!((ended, engine.stats().early_starts), (32, 0));
+    assert_eq!(engine.turn(None).expect("a turn"), 32);
+    assert_eq!(engine.stats().early_starts, 0);
     let mut buffers: Vec<_> = std::iter::from_fn(|| queue.try_next()).map(|done| done.buffer).collect();
     for block in 0..9 {
         queue.read_at(&file, buffers.pop().expect("a buffer"), block * BLOCK as u64, ());
     }
     assert_eq!(engine.stats().early_starts, 1);
-    assert_eq!(engine.stats().ended, 32 + 8, "eight were started when the ninth came");
+    assert_eq!(engine.stats().ended, 32 + 32 + 8, "eight were started when the ninth came");
     assert_eq!(engine.turn(None).expect("a turn"), 9, "a turn tells of what has ended since the last");
     assert_eq!(std::iter::from_fn(|| queue.try_next()).filter(|done| matches!(done.result, Ok(BLOCK))).count(), 9);
 }

@@ -18,7 +18,7 @@ use crate::transfer::{Direction, Segment};
 ///
 /// Where most of what was in flight has ended at once, as virtual disks like to have it, the device stands idle while the answers are worked off
 /// and followed by new requests. So the first of these, as many as are still with the device but not just a few, do not wait for the others.
-/// Measured on a virtio disk, 32 reads in flight: 5% more of them in a second.
+/// `cargo bench --bench hot` on a virtio disk, depth 32, elapsed against the bare ring: 0.93 to 0.96 without, 0.88 to 0.92 with it.
 #[derive(Default)]
 pub(super) struct Early {
     /// So many more requests; 0: it is not expected.
@@ -63,7 +63,7 @@ impl Driver {
     /// Starts what is queued, waits as told unless something is over already, and carries requests on. Returns how many came to their end.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.tidy();
-        let before = self.stats.ended - std::mem::take(&mut self.early.ended);
+        let before = self.stats.ended - self.early.ended;
         let mut wait = if self.stats.ended == before { wait } else { Wait::No };
         let deadline = match wait {
             Wait::For(time) => Instant::now().checked_add(time),
@@ -87,6 +87,8 @@ impl Driver {
         }
         self.call_up_waiting();
         self.now_stale = true;
+        // Not before: after an error nobody was told.
+        self.early.ended = 0;
         Ok((self.stats.ended - before) as usize)
     }
 

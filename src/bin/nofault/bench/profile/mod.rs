@@ -48,7 +48,8 @@ pub(crate) struct Options {
     #[arg(long, requires = "profiles")]
     overwrite: bool,
     /// Let real fio run the same jobs in the same rounds: the one in the PATH, or PROGRAM. Its columns are io_uring, libaio, and psync through
-    /// the page cache. One that it does not offer, that the system refuses it, or that takes too long is not available; the command fails if a request of fio's did
+    /// the page cache. One that it does not offer, that the system refuses it, or that takes too long is not available; the command fails if a
+    /// request of fio's did
     #[arg(long, value_name = "PROGRAM", requires = "profiles", num_args = 0..=1, require_equals = true, default_missing_value = "fio")]
     fio: Option<PathBuf>,
     /// End a run of fio that takes longer [default: what its job may take on a slow disk, and a minute]
