@@ -1,12 +1,14 @@
 //! Small random reads into memory that is there: what the engine costs on top of a bare ring.
 //!
-//! To reach: CPU per read at depth 32, from pinned buffers at most 1.02 of a bare ring with registered buffers and file, from foreign
-//! memory at most 1.10 of a bare ring without. It is printed at the end, as medians of runs that took turns. The device matters: on a slow
-//! one the thread sleeps between reads. A loop device over a tmpfs (`NOFAULT_DIR`, see `common`) is bound by the CPU alone.
-//! `NOFAULT_DEPTHS` names the depths, such as `8,32`.
+//! To reach: CPU per read at depth 32, from pinned buffers at most 1.02 of a bare ring with
+//! registered buffers and file, from foreign memory at most 1.10 of a bare ring without. It is
+//! printed at the end, as medians of runs that took turns. The device matters: on a slow one the
+//! thread sleeps between reads. A loop device over a tmpfs (`NOFAULT_DIR`, see `common`) is bound
+//! by the CPU alone. `NOFAULT_DEPTHS` names the depths, such as `8,32`.
 //!
-//! The last line: two engines on two threads against one, on reads that the page cache serves. Nothing is shared between them, so it tells
-//! whether the engine itself scales; to reach: at least 1.8 times the reads.
+//! The last line: two engines on two threads against one, on reads that the page cache serves.
+//! Nothing is shared between them, so it tells whether the engine itself scales; to reach: at least
+//! 1.8 times the reads.
 
 mod common;
 #[path = "common/random_reads.rs"]
@@ -19,8 +21,15 @@ use common::{MIB, Mode, TestFile};
 use nofault::{AlignedBuf, Engine};
 use random_reads::{BLOCK, Bare, BareKind, Nofault, Queued};
 
-const PEERS: [&str; 7] =
-    ["queue, pinned", "futures, pinned", "bare, registered", "queue, foreign", "futures, foreign", "bare, plain", "bare, page cache"];
+const PEERS: [&str; 7] = [
+    "queue, pinned",
+    "futures, pinned",
+    "bare, registered",
+    "queue, foreign",
+    "futures, foreign",
+    "bare, plain",
+    "bare, page cache",
+];
 const QUEUE_PINNED: usize = 0;
 const FUTURES_PINNED: usize = 1;
 const REGISTERED: usize = 2;
@@ -30,7 +39,12 @@ const PLAIN: usize = 5;
 
 fn depths() -> Vec<usize> {
     let asked = std::env::var("NOFAULT_DEPTHS").ok();
-    let depths = asked.map(|text| text.split(',').filter_map(|depth| depth.parse().ok()).filter(|depth| *depth > 0).collect());
+    let depths = asked.map(|text| {
+        text.split(',')
+            .filter_map(|depth| depth.parse().ok())
+            .filter(|depth| *depth > 0)
+            .collect()
+    });
     depths.unwrap_or_else(|| vec![1, 8, 32, 128])
 }
 
@@ -81,23 +95,40 @@ fn peers(file: &TestFile, depth: usize) -> io::Result<Vec<Peer>> {
 /// `NOFAULT_ONLY` names one peer, to be run alone under a profiler.
 fn only_one(file: &TestFile, name: &str) -> io::Result<()> {
     let wanted = PEERS.iter().position(|peer| *peer == name);
-    let Some(peer) = wanted else { return Err(io::Error::other(format!("NOFAULT_ONLY is none of {PEERS:?}"))) };
+    let Some(peer) = wanted else {
+        return Err(io::Error::other(format!(
+            "NOFAULT_ONLY is none of {PEERS:?}"
+        )));
+    };
     let mut run = peers(file, 32)?.swap_remove(peer);
-    let (start, before, count) = (Instant::now(), common::cpu_time(libc::RUSAGE_SELF), 1_000_000);
+    let (start, before, count) = (
+        Instant::now(),
+        common::cpu_time(libc::RUSAGE_SELF),
+        1_000_000,
+    );
     run(count)?;
     let per_read = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
     let cpu = common::cpu_time(libc::RUSAGE_SELF) - before;
-    println!("{name}: {count} reads at depth 32: {:.3} us each, CPU {:.3} us", per_read(start.elapsed()), per_read(cpu));
+    println!(
+        "{name}: {count} reads at depth 32: {:.3} us each, CPU {:.3} us",
+        per_read(start.elapsed()),
+        per_read(cpu)
+    );
     Ok(())
 }
 
-/// How many times the reads of one engine two make in the same time, on a thread each, from the page cache.
+/// How many times the reads of one engine two make in the same time, on a thread each, from the
+/// page cache.
 fn two_engines(file: &TestFile, rounds: usize, count: u64) -> io::Result<f64> {
     file.cache()?;
     let depth = 32;
     let reads = |engine: Engine| -> io::Result<Duration> {
         let pool = engine.pool(depth, BLOCK)?;
-        let file = Queued::buffered(engine, file, (0..depth).filter_map(|_| pool.get()).collect());
+        let file = Queued::buffered(
+            engine,
+            file,
+            (0..depth).filter_map(|_| pool.get()).collect(),
+        );
         let mut queued = file?;
         queued.run(count / 10)?;
         let start = Instant::now();
@@ -110,9 +141,21 @@ fn two_engines(file: &TestFile, rounds: usize, count: u64) -> io::Result<f64> {
         let one = reads(engine()?)?;
         let two: Vec<io::Result<Duration>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| reads(engine()?))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))).collect()
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
+                })
+                .collect()
         });
-        let longest = two.into_iter().collect::<io::Result<Vec<_>>>()?.into_iter().max().unwrap_or_default();
+        let longest = two
+            .into_iter()
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .max()
+            .unwrap_or_default();
         times.push(2.0 * one.as_secs_f64() / longest.as_secs_f64());
     }
     Ok(common::median(&times))
@@ -152,7 +195,9 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let count = if measure { 2000 } else { 200 };
-    println!("\n4 KiB random reads, medians of {rounds} rounds of {count} reads, in microseconds a read:");
+    println!(
+        "\n4 KiB random reads, medians of {rounds} rounds of {count} reads, in microseconds a read:"
+    );
     let mut line = String::new();
     for depth in depths() {
         let mut peers = peers(&file, depth)?;
@@ -162,15 +207,27 @@ fn main() -> io::Result<()> {
             let enters = peers[peer](count).expect("a read failed");
             let after = who.map(common::cpu_time);
             let us = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
-            [us(start.elapsed()), us(after[0] - before[0]), us(after[1] - before[1]), count as f64 / enters as f64]
+            [
+                us(start.elapsed()),
+                us(after[0] - before[0]),
+                us(after[1] - before[1]),
+                count as f64 / enters as f64,
+            ]
         });
         for (name, [elapsed, process, thread, batch]) in PEERS.iter().zip(&medians) {
             println!(
                 "  depth {depth:3}  {name:18} elapsed {elapsed:7.3}  CPU {process:7.3}  of this thread {thread:7.3}  reads an enter {batch:5.1}"
             );
         }
-        let ratio = |peer: usize, against: usize, number: usize| medians[peer][number] / medians[against][number];
-        let ratios = [(QUEUE_PINNED, REGISTERED), (FUTURES_PINNED, REGISTERED), (QUEUE_FOREIGN, PLAIN), (FUTURES_FOREIGN, PLAIN)];
+        let ratio = |peer: usize, against: usize, number: usize| {
+            medians[peer][number] / medians[against][number]
+        };
+        let ratios = [
+            (QUEUE_PINNED, REGISTERED),
+            (FUTURES_PINNED, REGISTERED),
+            (QUEUE_FOREIGN, PLAIN),
+            (FUTURES_FOREIGN, PLAIN),
+        ];
         for (peer, against) in ratios {
             println!(
                 "  depth {depth:3}  {:16} / {:16}  CPU {:.3} (of the thread {:.3}), elapsed {:.3}",

@@ -10,7 +10,8 @@ fn main() -> std::io::Result<()> {
     engine.block_on(async {
         let mut writes = Vec::new();
         for i in 0..8 {
-            // Fresh memory, not one page of it is there. The request starts here, and this thread faults nothing in.
+            // Fresh memory, not one page of it is there. The request starts here, and this thread
+            // faults nothing in.
             writes.push(file.write_all_at(AlignedBuf::new(1 << 20)?, i << 20));
         }
         for write in writes {

@@ -1,6 +1,8 @@
-//! A log with group commit: many threads append, one thread writes, and a record is acknowledged when a sync has made it durable.
+//! A log with group commit: many threads append, one thread writes, and a record is acknowledged
+//! when a sync has made it durable.
 //!
-//! While one group is on its way to the disk the next one gathers in the channel. So a sync is paid once for a group, and no timer is needed.
+//! While one group is on its way to the disk the next one gathers in the channel. So a sync is paid
+//! once for a group, and no timer is needed.
 //!
 //! Run with `cargo run --release --example log`.
 
@@ -20,10 +22,13 @@ struct Append {
 impl Append {
     /// `None` for a record that no group holds, or that would look like padding.
     fn new(record: Vec<u8>, done: Sender<Result<u64, io::ErrorKind>>) -> Option<Append> {
-        (1..=GROUP - LENGTH).contains(&record.len()).then_some(Append { record, done })
+        (1..=GROUP - LENGTH)
+            .contains(&record.len())
+            .then_some(Append { record, done })
     }
 
-    /// The bytes of a record in the log: its length, itself, and padding, so that a length never crosses the end of a block.
+    /// The bytes of a record in the log: its length, itself, and padding, so that a length never
+    /// crosses the end of a block.
     fn framed(&self) -> usize {
         (LENGTH + self.record.len()).next_multiple_of(LENGTH)
     }
@@ -41,7 +46,8 @@ struct Log {
 
 /// Bytes of one group at most.
 const GROUP: usize = 256 << 10;
-/// Groups start and end at multiples of this, so that every write is direct and none touches a block of another group.
+/// Groups start and end at multiples of this, so that every write is direct and none touches a
+/// block of another group.
 const BLOCK: usize = 4096;
 /// Bytes of a record's length.
 const LENGTH: usize = 4;
@@ -49,9 +55,19 @@ const LENGTH: usize = 4;
 impl Log {
     fn create(path: &Path) -> io::Result<Log> {
         let engine = Engine::new()?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&engine, path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&engine, path)?;
         let pool = engine.pool(1, GROUP)?;
-        Ok(Log { engine, file, pool, end: 0 })
+        Ok(Log {
+            engine,
+            file,
+            pool,
+            end: 0,
+        })
     }
 
     /// Serves until the last sender is gone. Returns how many groups and records there were.
@@ -98,7 +114,8 @@ impl Log {
         buffer[at..bytes].fill(0);
         let start = self.end;
         self.engine.block_on(async {
-            // The sync starts only when the whole write is over: a direct write may take several passes.
+            // The sync starts only when the whole write is over: a direct write may take several
+            // passes.
             let (result, _buffer) = self.file.write_all_at(buffer.slice(..bytes), start).await;
             result?;
             self.file.sync_data().await
@@ -110,7 +127,8 @@ impl Log {
     /// Reads the whole log back and counts its records.
     fn count(&self) -> io::Result<u64> {
         let bytes = self.file.len()? as usize;
-        // A read fills a Vec's capacity, which may be more than was asked for: the slice says how much is wanted.
+        // A read fills a Vec's capacity, which may be more than was asked for: the slice says how
+        // much is wanted.
         let all = Vec::with_capacity(bytes).slice(..bytes);
         let (result, all) = self.engine.block_on(self.file.read_exact_at(all, 0));
         result?;
@@ -125,7 +143,10 @@ impl Log {
                 continue;
             }
             let record = after.get(..length).ok_or(io::ErrorKind::InvalidData)?;
-            assert!(record.starts_with(b"client "), "a record that nobody appended");
+            assert!(
+                record.starts_with(b"client "),
+                "a record that nobody appended"
+            );
             rest = &all[(at + LENGTH + length).next_multiple_of(LENGTH)..];
             records += 1;
         }
@@ -149,8 +170,13 @@ fn main() -> io::Result<()> {
                 for i in 0..EACH {
                     let (done, acknowledged) = channel();
                     let record = format!("client {client}, record {i}").into_bytes();
-                    sender.send(Append::new(record, done).expect("a short record")).expect("the log serves");
-                    acknowledged.recv().expect("the log answers").expect("the append is durable");
+                    sender
+                        .send(Append::new(record, done).expect("a short record"))
+                        .expect("the log serves");
+                    acknowledged
+                        .recv()
+                        .expect("the log answers")
+                        .expect("the append is durable");
                 }
             })
         })
@@ -161,7 +187,10 @@ fn main() -> io::Result<()> {
         client.join().expect("a client does not panic");
     }
 
-    println!("{records} records made durable by {groups} syncs in {:.1?}", started.elapsed());
+    println!(
+        "{records} records made durable by {groups} syncs in {:.1?}",
+        started.elapsed()
+    );
     assert_eq!((records, log.count()?), (CLIENTS * EACH, CLIENTS * EACH));
     println!("\n{}", log.engine.stats());
     Ok(())

@@ -1,4 +1,5 @@
-//! A B+ tree of 4 KiB pages, looked up in batches: each level is read for the whole batch at once, into the pinned buffers of a pool.
+//! A B+ tree of 4 KiB pages, looked up in batches: each level is read for the whole batch at once,
+//! into the pinned buffers of a pool.
 //!
 //! Run with `cargo run --release --example pages`.
 
@@ -9,7 +10,8 @@ use std::time::Instant;
 use nofault::{Engine, File, OpenOptions, Pool, PoolBuf};
 
 const PAGE: usize = 4096;
-/// A page holds sorted pairs of a key and either a value (leaf) or a page number (branch), 8 bytes each, unused ones all ones.
+/// A page holds sorted pairs of a key and either a value (leaf) or a page number (branch), 8 bytes
+/// each, unused ones all ones.
 const PAIRS: usize = PAGE / 16;
 /// Pages in flight at most: what the disk is asked for at once.
 const DEPTH: usize = 32;
@@ -24,12 +26,17 @@ struct Pages {
 impl Pages {
     fn create(path: &Path) -> io::Result<Pages> {
         let engine = Engine::builder().depth(DEPTH as u32).build()?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&engine, path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&engine, path)?;
         let pool = engine.pool(DEPTH, PAGE)?;
         Ok(Pages { engine, file, pool })
     }
 
-    /// Builds the tree over sorted pairs, from the leaves up. Returns its root and how many levels there are above the leaves.
+    /// Builds the tree over sorted pairs, from the leaves up. Returns its root and how many levels
+    /// there are above the leaves.
     async fn load(&self, mut pairs: Vec<(u64, u64)>) -> io::Result<(u64, u32)> {
         let (mut next_page, mut height) = (0, 0);
         loop {
@@ -56,7 +63,8 @@ impl Pages {
         }
     }
 
-    /// Values of many keys, `None` for those that are not there. Level by level; at each the pages of up to `DEPTH` keys are read together.
+    /// Values of many keys, `None` for those that are not there. Level by level; at each the pages
+    /// of up to `DEPTH` keys are read together.
     async fn get(&self, root: u64, height: u32, keys: &[u64]) -> io::Result<Vec<Option<u64>>> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(DEPTH) {
@@ -64,10 +72,16 @@ impl Pages {
             for level in (0..=height).rev() {
                 let mut reads = Vec::new();
                 for page in &at {
-                    // No look and no fault: the buffers are pinned. A batch is submitted by one system call, at the first await.
-                    let read = |page: u64, buffer: PoolBuf| self.file.read_exact_at(buffer, page * PAGE as u64);
+                    // No look and no fault: the buffers are pinned. A batch is submitted by one
+                    // system call, at the first await.
+                    let read = |page: u64, buffer: PoolBuf| {
+                        self.file.read_exact_at(buffer, page * PAGE as u64)
+                    };
                     reads.push(match page {
-                        Some(page) => Some(read(*page, self.pool.get().ok_or(io::ErrorKind::ResourceBusy)?)),
+                        Some(page) => Some(read(
+                            *page,
+                            self.pool.get().ok_or(io::ErrorKind::ResourceBusy)?,
+                        )),
                         None => None,
                     });
                 }
@@ -75,8 +89,10 @@ impl Pages {
                     let Some(read) = read else { continue };
                     let (result, page) = read.await;
                     result?;
-                    // A branch leads to the last child that starts at or below the key; a leaf has the key or has it not.
-                    *at = find(&page, *key).and_then(|(found, value)| (level > 0 || found == *key).then_some(value));
+                    // A branch leads to the last child that starts at or below the key; a leaf has
+                    // the key or has it not.
+                    *at = find(&page, *key)
+                        .and_then(|(found, value)| (level > 0 || found == *key).then_some(value));
                 }
             }
             values.extend(at);
@@ -87,13 +103,20 @@ impl Pages {
 
 /// The last pair whose key is not above `key`.
 fn find(page: &[u8], key: u64) -> Option<(u64, u64)> {
-    let number = |at: usize| u64::from_le_bytes(*page[at..].first_chunk().expect("pairs end inside the page"));
+    let number = |at: usize| {
+        u64::from_le_bytes(*page[at..].first_chunk().expect("pairs end inside the page"))
+    };
     let (mut low, mut high) = (0, PAIRS);
     while low < high {
         let middle = (low + high) / 2;
-        if number(middle * 16) <= key { low = middle + 1 } else { high = middle }
+        if number(middle * 16) <= key {
+            low = middle + 1
+        } else {
+            high = middle
+        }
     }
-    low.checked_sub(1).map(|pair| (number(pair * 16), number(pair * 16 + 8)))
+    low.checked_sub(1)
+        .map(|pair| (number(pair * 16), number(pair * 16 + 8)))
 }
 
 fn fill(page: &mut [u8], pairs: &[(u64, u64)]) {
@@ -109,7 +132,12 @@ fn main() -> io::Result<()> {
     const LOOKUPS: u64 = 20_000;
     let folder = tempfile::tempdir_in(".")?;
     let pages = Pages::create(&folder.path().join("pages"))?;
-    println!("{}\nfile: {}, pool pinned: {}", pages.engine.info(), pages.file.path(), pages.pool.is_pinned());
+    println!(
+        "{}\nfile: {}, pool pinned: {}",
+        pages.engine.info(),
+        pages.file.path(),
+        pages.pool.is_pinned()
+    );
 
     pages.engine.block_on(async {
         let started = Instant::now();

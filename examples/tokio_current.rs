@@ -1,4 +1,5 @@
-//! An engine in a current-thread runtime of tokio: its ring is one more descriptor in the reactor, and no thread is added.
+//! An engine in a current-thread runtime of tokio: its ring is one more descriptor in the reactor,
+//! and no thread is added.
 //!
 //! Run with `cargo run --release --features tokio --example tokio_current`.
 
@@ -21,7 +22,9 @@ async fn run(folder: &std::path::Path) -> io::Result<()> {
 
     let file = Rc::new(File::create(&engine, folder.join("blocks"))?);
     println!("{}\nfile: {}", engine.info(), file.path());
-    let contents: Vec<u8> = (0..BLOCKS).flat_map(|block| block.to_le_bytes().repeat(BLOCK / 8)).collect();
+    let contents: Vec<u8> = (0..BLOCKS)
+        .flat_map(|block| block.to_le_bytes().repeat(BLOCK / 8))
+        .collect();
     file.write_all_at(contents, 0).await.0?;
 
     let pool = engine.pool(TASKS as usize, BLOCK)?;
@@ -33,7 +36,8 @@ async fn run(folder: &std::path::Path) -> io::Result<()> {
                 let mut buffer = buffer.ok_or(io::ErrorKind::ResourceBusy)?;
                 for read in 0..READS {
                     let block = (task * READS + read).wrapping_mul(0x9e37_79b9_7f4a_7c15) % BLOCKS;
-                    // What all tasks ask for until the runtime has nothing else to do is submitted by one system call.
+                    // What all tasks ask for until the runtime has nothing else to do is submitted
+                    // by one system call.
                     let (result, back) = file.read_exact_at(buffer, block * BLOCK as u64).await;
                     result?;
                     assert_eq!(back[..8], block.to_le_bytes());
@@ -46,7 +50,12 @@ async fn run(folder: &std::path::Path) -> io::Result<()> {
     for task in tasks {
         task.await??;
     }
-    println!("{} reads by {TASKS} tasks in {:.1?}\n\n{}", TASKS * READS, started.elapsed(), engine.stats());
+    println!(
+        "{} reads by {TASKS} tasks in {:.1?}\n\n{}",
+        TASKS * READS,
+        started.elapsed(),
+        engine.stats()
+    );
 
     drop((pool, file, engine));
     drive.await?;
@@ -55,6 +64,8 @@ async fn run(folder: &std::path::Path) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let folder = tempfile::tempdir_in(".")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
     LocalSet::new().block_on(&runtime, run(folder.path()))
 }

@@ -1,6 +1,8 @@
-//! A handle in a multi-thread runtime of tokio: tasks move between its threads, and their reads with them.
+//! A handle in a multi-thread runtime of tokio: tasks move between its threads, and their reads
+//! with them.
 //!
-//! Run with `cargo run --release --example tokio_multi`. No feature is needed: a handle's futures are as good in any runtime.
+//! Run with `cargo run --release --example tokio_multi`. No feature is needed: a handle's futures
+//! are as good in any runtime.
 
 use std::io;
 use std::time::Instant;
@@ -20,8 +22,14 @@ fn main() -> io::Result<()> {
         let handle = Handle::new()?;
         let file = File::create(&handle, folder.path().join("blocks"))?;
         println!("{}\nfile: {}", handle.info(), file.path());
-        let (result, _) =
-            file.write_all_at((0..BLOCKS).flat_map(|block| block.to_le_bytes().repeat(BLOCK / 8)).collect::<Vec<u8>>(), 0).await;
+        let (result, _) = file
+            .write_all_at(
+                (0..BLOCKS)
+                    .flat_map(|block| block.to_le_bytes().repeat(BLOCK / 8))
+                    .collect::<Vec<u8>>(),
+                0,
+            )
+            .await;
         result?;
 
         // Pinned once, for every task that reads; not one fault and not one look after this.
@@ -33,7 +41,8 @@ fn main() -> io::Result<()> {
                 tokio::spawn(async move {
                     let mut buffer = buffer.ok_or(io::ErrorKind::ResourceBusy)?;
                     for read in 0..READS {
-                        let block = (task * READS + read).wrapping_mul(0x9e37_79b9_7f4a_7c15) % BLOCKS;
+                        let block =
+                            (task * READS + read).wrapping_mul(0x9e37_79b9_7f4a_7c15) % BLOCKS;
                         let (result, back) = file.read_exact_at(buffer, block * BLOCK as u64).await;
                         result?;
                         assert_eq!(back[..8], block.to_le_bytes());
@@ -46,7 +55,12 @@ fn main() -> io::Result<()> {
         for task in tasks {
             task.await??;
         }
-        println!("{} reads by {TASKS} tasks in {:.1?}, pinned: {}", TASKS * READS, started.elapsed(), pool.is_pinned());
+        println!(
+            "{} reads by {TASKS} tasks in {:.1?}, pinned: {}",
+            TASKS * READS,
+            started.elapsed(),
+            pool.is_pinned()
+        );
 
         handle.shutdown().await;
         println!("\n{}", handle.stats());

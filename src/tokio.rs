@@ -1,7 +1,8 @@
 //! An [`Engine`] inside a current-thread runtime of tokio (feature `tokio`).
 //!
-//! The engine is one more descriptor in the runtime's reactor, which is told by the ring that something has ended; and [`drive`] is the task
-//! that takes the engine's turns. There is no second thread, and the runtime sleeps where it always does.
+//! The engine is one more descriptor in the runtime's reactor, which is told by the ring that
+//! something has ended; and [`drive`] is the task that takes the engine's turns. There is no second
+//! thread, and the runtime sleeps where it always does.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -20,13 +21,14 @@
 //! # }
 //! ```
 //!
-//! In a multi-thread runtime there is nothing to drive: a [`Handle`](crate::Handle) works there, and anywhere, without this feature. (A `LocalSet`
-//! in one works too, as it stays on its thread.)
+//! In a multi-thread runtime there is nothing to drive: a [`Handle`](crate::Handle) works there,
+//! and anywhere, without this feature. (A `LocalSet` in one works too, as it stays on its thread.)
 //!
 //! # When requests start
 //!
-//! A request that is made in a task is queued. The first one wakes the driving task, which comes behind the tasks that are ready by then;
-//! so all that they ask for is submitted by one system call. [`Engine::block_on`] is not needed, and would block the runtime.
+//! A request that is made in a task is queued. The first one wakes the driving task, which comes
+//! behind the tasks that are ready by then; so all that they ask for is submitted by one system
+//! call. [`Engine::block_on`] is not needed, and would block the runtime.
 
 use std::fmt;
 use std::future::Future;
@@ -47,11 +49,12 @@ use crate::sys::timer::Timer;
 /// Rounds that one turn takes at most, before other tasks have theirs.
 const ROUNDS: usize = 8;
 
-/// Drives an engine: registers it with the reactor of the runtime that this is called in, and gives the future that takes its turns. Spawn it
-/// with `tokio::task::spawn_local`, or await it beside what you await. Without it no request ends, unless somebody else calls
-/// [`Engine::turn`].
+/// Drives an engine: registers it with the reactor of the runtime that this is called in, and gives
+/// the future that takes its turns. Spawn it with `tokio::task::spawn_local`, or await it beside
+/// what you await. Without it no request ends, unless somebody else calls [`Engine::turn`].
 ///
-/// It does not keep the engine: it is ready when the last handle, file and request of the engine are gone.
+/// It does not keep the engine: it is ready when the last handle, file and request of the engine
+/// are gone.
 ///
 /// # Errors
 ///
@@ -61,11 +64,18 @@ const ROUNDS: usize = 8;
 ///
 /// Outside of a runtime, or in one without [`enable_io`](tokio::runtime::Builder::enable_io).
 pub fn drive(engine: &Engine) -> io::Result<Drive> {
-    // A descriptor of its own: one that is closed before the reactor has forgotten it might be another's by then.
+    // A descriptor of its own: one that is closed before the reactor has forgotten it might be
+    // another's by then.
     let answers = engine.inner.with(|driver| driver.listen())?;
     let listening = Listening(Rc::downgrade(&engine.inner));
     let answers = register(answers)?;
-    Ok(Drive { answers, timer: None, set_to: None, refusals: 0, listening })
+    Ok(Drive {
+        answers,
+        timer: None,
+        set_to: None,
+        refusals: 0,
+        listening,
+    })
 }
 
 /// Takes back the driver's `listen`.
@@ -83,7 +93,8 @@ impl Drop for Listening {
 #[must_use = "an engine is driven by this future being polled"]
 pub struct Drive {
     answers: AsyncFd<OwnedFd>,
-    /// Made when the first request with a deadline is met. The runtime's own timers may be switched off.
+    /// Made when the first request with a deadline is met. The runtime's own timers may be switched
+    /// off.
     timer: Option<AsyncFd<Timer>>,
     /// What the timer is set to.
     set_to: Option<Instant>,
@@ -96,9 +107,14 @@ impl Future for Drive {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let Some(inner) = this.listening.0.upgrade() else { return Poll::Ready(()) };
+        let Some(inner) = this.listening.0.upgrade() else {
+            return Poll::Ready(());
+        };
         // What was said until here is looked at below. What happens from here on is said again.
-        let timer = this.timer.as_ref().map_or(Ok(()), |timer| take_readiness(timer, context));
+        let timer = this
+            .timer
+            .as_ref()
+            .map_or(Ok(()), |timer| take_readiness(timer, context));
         if take_readiness(&this.answers, context).and(timer).is_err() {
             // The reactor is gone, and the runtime is about to be.
             return Poll::Ready(());
@@ -127,10 +143,15 @@ impl Future for Drive {
         if more && this.refusals == 0 {
             waker.wake_by_ref();
         }
-        let again = (this.refusals > 0).then(|| Instant::now() + Duration::from_millis(this.refusals.into()));
+        let again = (this.refusals > 0)
+            .then(|| Instant::now() + Duration::from_millis(this.refusals.into()));
         if let Err(error) = this.set_timer([deadline, again].into_iter().flatten().min(), context) {
             // Without a timer there is only looking again and again, until that time.
-            inner.with(|driver| driver.stats.fallback(format!("deadlines are looked for without pause: no timer in the reactor: {error}")));
+            inner.with(|driver| {
+                driver.stats.fallback(format!(
+                    "deadlines are looked for without pause: no timer in the reactor: {error}"
+                ))
+            });
             waker.wake_by_ref();
         }
         Poll::Pending
@@ -151,14 +172,19 @@ impl Drive {
             self.set_to = Some(due);
             timer.get_ref().set(due.saturating_duration_since(now));
         }
-        if made { take_readiness(timer, context) } else { Ok(()) }
+        if made {
+            take_readiness(timer, context)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// A descriptor in the reactor of the runtime that this is called in.
 fn register<T: AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
-    // What it is deprecated for does not happen here: both kinds of `fd` own one descriptor and keep it. The function that takes its place
-    // came with tokio 1.53, and would shut out all before.
+    // What it is deprecated for does not happen here: both kinds of `fd` own one descriptor and
+    // keep it. The function that takes its place came with tokio 1.53, and would shut out all
+    // before.
     #[allow(deprecated)]
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
@@ -173,6 +199,8 @@ fn take_readiness<T: AsRawFd>(fd: &AsyncFd<T>, context: &mut Context<'_>) -> io:
 
 impl fmt::Debug for Drive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drive").field("gone", &(self.listening.0.strong_count() == 0)).finish_non_exhaustive()
+        f.debug_struct("Drive")
+            .field("gone", &(self.listening.0.strong_count() == 0))
+            .finish_non_exhaustive()
     }
 }

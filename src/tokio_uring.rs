@@ -1,7 +1,9 @@
-//! An [`Engine`](crate::Engine) inside `tokio_uring::start`, and buffers of tokio-uring (feature `tokio-uring`).
+//! An [`Engine`](crate::Engine) inside `tokio_uring::start`, and buffers of tokio-uring (feature
+//! `tokio-uring`).
 //!
-//! tokio-uring runs on a current-thread runtime of tokio, so the engine is driven as there: [`drive`] is that of [`nofault::tokio`](crate::tokio).
-//! A program can move file by file. What it has, and what it becomes:
+//! tokio-uring runs on a current-thread runtime of tokio, so the engine is driven as there:
+//! [`drive`] is that of [`nofault::tokio`](crate::tokio). A program can move file by file. What it
+//! has, and what it becomes:
 //!
 //! | tokio-uring | nofault |
 //! |---|---|
@@ -13,8 +15,9 @@
 //! | `file.sync_all().await` | the same |
 //! | `file.close().await` | `drop(file)`; the descriptors are closed after the last request |
 //!
-//! `Vec<u8>`, `Bytes`, `BytesMut` and static slices are buffers of both, and need no [`Buf`]. A part of a buffer is a [`slice`](crate::IoBufExt::slice)
-//! with nofault; tokio-uring's own slices are no buffers by themselves. `FixedBuf` is accepted, and is foreign memory to nofault:
+//! `Vec<u8>`, `Bytes`, `BytesMut` and static slices are buffers of both, and need no [`Buf`]. A
+//! part of a buffer is a [`slice`](crate::IoBufExt::slice) with nofault; tokio-uring's own slices
+//! are no buffers by themselves. `FixedBuf` is accepted, and is foreign memory to nofault:
 //! [`Engine::pool`](crate::Engine::pool) has pinned buffers.
 //!
 //! ```
@@ -50,8 +53,9 @@ pub use crate::tokio::{Drive, drive};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buf<B>(pub B);
 
-// SAFETY: the trait of tokio-uring promises the same of its implementors: while the runtime, here the request, owns the value, the address is
-// valid and does not change, also when the value is moved. A leaked value is owned for ever. `bytes_init` bytes of it are initialised.
+// SAFETY: the trait of tokio-uring promises the same of its implementors: while the runtime, here
+// the request, owns the value, the address is valid and does not change, also when the value is
+// moved. A leaked value is owned for ever. `bytes_init` bytes of it are initialised.
 unsafe impl<B: buf::IoBuf> IoBuf for Buf<B> {
     fn stable_ptr(&self) -> *const u8 {
         self.0.stable_ptr()
@@ -73,7 +77,8 @@ unsafe impl<B: buf::IoBufMut> IoBufMut for Buf<B> {
     }
 
     unsafe fn set_init(&mut self, count: usize) {
-        // SAFETY: the caller's contract. tokio-uring's `set_init` does not shorten either: what is less than `bytes_init` changes nothing.
+        // SAFETY: the caller's contract. tokio-uring's `set_init` does not shorten either: what is
+        // less than `bytes_init` changes nothing.
         unsafe { self.0.set_init(count) }
     }
 }

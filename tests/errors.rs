@@ -1,4 +1,5 @@
-//! What cannot be done is refused with the errno of the buffered path, and what was done before is not lost.
+//! What cannot be done is refused with the errno of the buffered path, and what was done before is
+//! not lost.
 
 mod common;
 
@@ -14,11 +15,28 @@ use std::path::Path;
 use std::process::Command;
 
 /// Requests of several kinds: offset and bytes.
-const REQUESTS: [(u64, usize); 9] =
-    [(0, 4096), (0, 65536), (4096, 4096), (100, 50), (777, 9000), (0, 0), (1 << 20, 4096), (u64::MAX, 4096), (i64::MAX as u64, 4096)];
+const REQUESTS: [(u64, usize); 9] = [
+    (0, 4096),
+    (0, 65536),
+    (4096, 4096),
+    (100, 50),
+    (777, 9000),
+    (0, 0),
+    (1 << 20, 4096),
+    (u64::MAX, 4096),
+    (i64::MAX as u64, 4096),
+];
 
-fn ours(engine: &Engine, file: &File, write: bool, seg: Seg, offset: u64, policy: Policy) -> Outcome {
-    // SAFETY: the segments of this file are mappings that outlive the call, and `block_on` returns when the request has ended.
+fn ours(
+    engine: &Engine,
+    file: &File,
+    write: bool,
+    seg: Seg,
+    offset: u64,
+    policy: Policy,
+) -> Outcome {
+    // SAFETY: the segments of this file are mappings that outlive the call, and `block_on` returns
+    // when the request has ended.
     sys::outcome_of(unsafe {
         match write {
             true => engine.block_on(file.write_raw_at(seg.0 as *const u8, seg.1, offset, policy)),
@@ -29,21 +47,35 @@ fn ours(engine: &Engine, file: &File, write: bool, seg: Seg, offset: u64, policy
 
 fn theirs(fd: RawFd, write: bool, seg: Seg, offset: u64) -> Outcome {
     // SAFETY: as above.
-    unsafe { if write { sys::pwrite(fd, seg, offset) } else { sys::pread(fd, seg, offset) } }
+    unsafe {
+        if write {
+            sys::pwrite(fd, seg, offset)
+        } else {
+            sys::pread(fd, seg, offset)
+        }
+    }
 }
 
-/// Gives the same requests to a nofault file and to a plain descriptor; the answers must be the same.
+/// Gives the same requests to a nofault file and to a plain descriptor; the answers must be the
+/// same.
 fn same_answers(engine: &Engine, what: &str, file: &File, plain: RawFd, writes: &[bool]) {
     let memory = Mapping::anon(65536);
     let cold = Mapping::anon(65536);
     memory.fill(0..65536, 1);
     for &write in writes {
         for (offset, len) in REQUESTS {
-            for (buffer, policy) in [(&memory, Policy::Look), (&memory, Policy::Offload), (&cold, Policy::Look)] {
+            for (buffer, policy) in [
+                (&memory, Policy::Look),
+                (&memory, Policy::Offload),
+                (&cold, Policy::Look),
+            ] {
                 let seg = (buffer.address(), len);
                 let expected = theirs(plain, write, seg, offset);
                 let got = ours(engine, file, write, seg, offset, policy);
-                assert_eq!(got, expected, "{what}: write {write}, {len} bytes at {offset}, {policy:?}");
+                assert_eq!(
+                    got, expected,
+                    "{what}: write {write}, {len} bytes at {offset}, {policy:?}"
+                );
             }
         }
     }
@@ -62,8 +94,16 @@ fn a_file_opened_for_reading_refuses_writes_and_one_for_writing_refuses_reads() 
         let path = folder.join("file");
         files::make_patterned(&path, 100_000, 1);
         for (read, write) in [(true, false), (false, true)] {
-            let plain = std::fs::File::options().read(read).write(write).open(&path).unwrap();
-            let file = OpenOptions::new().read(read).write(write).open(engine, &path).unwrap();
+            let plain = std::fs::File::options()
+                .read(read)
+                .write(write)
+                .open(&path)
+                .unwrap();
+            let file = OpenOptions::new()
+                .read(read)
+                .write(write)
+                .open(engine, &path)
+                .unwrap();
             // What is refused in both ways; what is allowed is for the other tests.
             same_answers(engine, "one-way file", &file, fd_of(&plain), &[read]);
         }
@@ -76,8 +116,12 @@ fn a_directory_is_refused_as_pread_refuses_it() {
         let plain = std::fs::File::open(folder).unwrap();
         match File::open(engine, folder) {
             Ok(file) => same_answers(engine, "directory", &file, fd_of(&plain), &[false, true]),
-            // Refusing it at once is an honest answer too, with the errno that the first read would give.
-            Err(error) => assert_eq!(Err(error.raw_os_error().unwrap()), theirs(fd_of(&plain), false, (0, 0), 0)),
+            // Refusing it at once is an honest answer too, with the errno that the first read would
+            // give.
+            Err(error) => assert_eq!(
+                Err(error.raw_os_error().unwrap()),
+                theirs(fd_of(&plain), false, (0, 0), 0)
+            ),
         }
     });
 }
@@ -99,9 +143,23 @@ fn a_pipe_is_refused_as_pread_refuses_it() {
 #[test]
 fn devices_that_are_no_disks_answer_as_they_do_to_pread() {
     each_engine(|engine, _| {
-        for (path, writes) in [("/dev/full", true), ("/dev/null", true), ("/dev/zero", true), ("/dev/null", false), ("/dev/zero", false)] {
-            let plain = std::fs::File::options().read(true).write(true).open(path).unwrap();
-            let file = OpenOptions::new().read(true).write(true).open(engine, path).unwrap();
+        for (path, writes) in [
+            ("/dev/full", true),
+            ("/dev/null", true),
+            ("/dev/zero", true),
+            ("/dev/null", false),
+            ("/dev/zero", false),
+        ] {
+            let plain = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open(path)
+                .unwrap();
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(engine, path)
+                .unwrap();
             // Their offsets mean nothing, but negative ones are refused all the same.
             same_answers(engine, path, &file, fd_of(&plain), &[writes]);
         }
@@ -111,29 +169,41 @@ fn devices_that_are_no_disks_answer_as_they_do_to_pread() {
 #[test]
 fn a_descriptor_closed_under_our_feet_gives_ebadf() {
     // In a process of its own: no other test may get the number again.
-    watched("a_descriptor_closed_under_our_feet_gives_ebadf", DEADLINE, || {
-        each_engine(|engine, folder| {
-            let path = folder.join("file");
-            let plain = files::make_patterned(&path, 100_000, 1);
-            let number = fd_of(&plain);
-            let file = File::from_std(engine, plain).unwrap();
-            sys::close(number);
-            let memory = Mapping::anon(65536);
-            memory.fill(0..65536, 1);
-            for (offset, len) in [(0, 4096), (0, 65536), (100, 50)] {
-                for write in [false, true] {
-                    let got = ours(engine, &file, write, (memory.address(), len), offset, Policy::Look);
-                    // A ring that has the file registered need not notice; the file is then still the right one.
-                    assert!(got == Err(libc::EBADF) || got == Ok(len), "{got:?}");
+    watched(
+        "a_descriptor_closed_under_our_feet_gives_ebadf",
+        DEADLINE,
+        || {
+            each_engine(|engine, folder| {
+                let path = folder.join("file");
+                let plain = files::make_patterned(&path, 100_000, 1);
+                let number = fd_of(&plain);
+                let file = File::from_std(engine, plain).unwrap();
+                sys::close(number);
+                let memory = Mapping::anon(65536);
+                memory.fill(0..65536, 1);
+                for (offset, len) in [(0, 4096), (0, 65536), (100, 50)] {
+                    for write in [false, true] {
+                        let got = ours(
+                            engine,
+                            &file,
+                            write,
+                            (memory.address(), len),
+                            offset,
+                            Policy::Look,
+                        );
+                        // A ring that has the file registered need not notice; the file is then
+                        // still the right one.
+                        assert!(got == Err(libc::EBADF) || got == Ok(len), "{got:?}");
+                    }
                 }
-            }
-            // The number must be valid again before the file drops it.
-            // SAFETY: numbers only.
-            let again = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, number) };
-            assert_eq!(again, number);
-            drop(file);
-        });
-    });
+                // The number must be valid again before the file drops it.
+                // SAFETY: numbers only.
+                let again = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, number) };
+                assert_eq!(again, number);
+                drop(file);
+            });
+        },
+    );
 }
 
 #[test]
@@ -142,9 +212,14 @@ fn lengths_beyond_what_one_call_moves_are_cut_as_pread_cuts_them() {
         let (a, b) = (folder.join("a"), folder.join("b"));
         files::make_patterned(&a, 300_000, 1);
         let plain = files::make_patterned(&b, 300_000, 1);
-        let file = OpenOptions::new().read(true).write(true).open(engine, &a).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(engine, &a)
+            .unwrap();
         for reach in [100, 70] {
-            let memory = Mapping::new(4 << 30, libc::PROT_NONE, ANON | libc::MAP_NORESERVE, -1, 0).unwrap();
+            let memory =
+                Mapping::new(4 << 30, libc::PROT_NONE, ANON | libc::MAP_NORESERVE, -1, 0).unwrap();
             memory.protect(0..reach * PAGE, READ_WRITE);
             for len in VAST_LENGTHS {
                 for offset in [0, 100, 299_999, 300_000, 1 << 30] {
@@ -152,7 +227,10 @@ fn lengths_beyond_what_one_call_moves_are_cut_as_pread_cuts_them() {
                         let seg = (memory.address() + skew, len);
                         let expected = theirs(fd_of(&plain), false, seg, offset);
                         let got = ours(engine, &file, false, seg, offset, Policy::Look);
-                        assert_eq!(got, expected, "{len} bytes at {offset}, memory for {reach} pages, {skew} into the first");
+                        assert_eq!(
+                            got, expected,
+                            "{len} bytes at {offset}, memory for {reach} pages, {skew} into the first"
+                        );
                     }
                 }
             }
@@ -166,21 +244,33 @@ fn as_many_segments_as_preadv_takes_are_taken_and_not_one_more() {
         let (a, b) = (folder.join("a"), folder.join("b"));
         files::make_patterned(&a, 300_000, 1);
         let plain = files::make_patterned(&b, 300_000, 1);
-        let file = OpenOptions::new().read(true).write(true).open(engine, &a).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(engine, &a)
+            .unwrap();
         let memory = Mapping::anon(1100 * 512);
         for count in [0, 1, 1023, 1024, 1025] {
-            let segs: Vec<Seg> = (0..count).map(|index| (memory.address() + index * 512, 512)).collect();
+            let segs: Vec<Seg> = (0..count)
+                .map(|index| (memory.address() + index * 512, 512))
+                .collect();
             // SAFETY: the mapping outlives both calls.
             let expected = unsafe { sys::preadv(fd_of(&plain), &segs, 0) };
-            let raw = segs.iter().map(|&(address, len)| (address as *mut u8, len)).collect();
+            let raw = segs
+                .iter()
+                .map(|&(address, len)| (address as *mut u8, len))
+                .collect();
             // SAFETY: as above.
-            let got = sys::outcome_of(engine.block_on(unsafe { file.readv_raw_at(raw, 0, Policy::Look) }));
+            let got = sys::outcome_of(
+                engine.block_on(unsafe { file.readv_raw_at(raw, 0, Policy::Look) }),
+            );
             assert_eq!(got, expected, "{count} segments");
         }
     });
 }
 
-/// A filesystem that is full, or a file at its limit: the bytes that fitted are reported and are in the file, the rest is refused.
+/// A filesystem that is full, or a file at its limit: the bytes that fitted are reported and are in
+/// the file, the rest is refused.
 fn until_it_is_full(engine: &Engine, a: &Path, b: &Path, remove_between: bool) {
     let memory = Mapping::anon(256 << 10);
     memory.fill(0..256 << 10, 5);
@@ -206,53 +296,84 @@ fn until_it_is_full(engine: &Engine, a: &Path, b: &Path, remove_between: bool) {
     }
     let file = File::create(engine, a).unwrap();
     let got = fill(&|seg, at| ours(engine, &file, true, seg, at, Policy::Look));
-    assert!(matches!(expected.1.last(), Some(Err(_))), "it never became full: the test tests nothing");
+    assert!(
+        matches!(expected.1.last(), Some(Err(_))),
+        "it never became full: the test tests nothing"
+    );
     assert_eq!(got.1.last(), expected.1.last(), "the refusal");
-    // How many bytes fit may differ by what the filesystem keeps for itself; that they are all there may not.
+    // How many bytes fit may differ by what the filesystem keeps for itself; that they are all
+    // there may not.
     let ours = std::fs::File::open(a).unwrap();
-    assert_eq!(sys::size_of_file(fd_of(&ours)), got.0, "the size is what was reported");
+    assert_eq!(
+        sys::size_of_file(fd_of(&ours)),
+        got.0,
+        "the size is what was reported"
+    );
     let shorter = got.0.min(expected.0) as usize;
-    assert!(shorter as u64 * 10 >= expected.0 * 9, "nofault fitted {} bytes, the buffered path {}", got.0, expected.0);
-    assert!(sys::read_range(fd_of(&ours), 0, shorter) == bytes[..shorter], "the bytes that fitted");
+    assert!(
+        shorter as u64 * 10 >= expected.0 * 9,
+        "nofault fitted {} bytes, the buffered path {}",
+        got.0,
+        expected.0
+    );
+    assert!(
+        sys::read_range(fd_of(&ours), 0, shorter) == bytes[..shorter],
+        "the bytes that fitted"
+    );
 }
 
 #[test]
 fn a_file_at_its_size_limit_refuses_as_pwrite_refuses() {
-    watched("a_file_at_its_size_limit_refuses_as_pwrite_refuses", DEADLINE, || {
-        child::ignore_sigxfsz();
-        for backend in setup::backends() {
-            // libtest writes to a file here, but less than this.
-            let folder = files::folder();
-            let engine = setup::engine(backend);
-            child::limit(libc::RLIMIT_FSIZE, 1_000_000);
-            until_it_is_full(&engine, &folder.path().join("a"), &folder.path().join("b"), false);
-        }
-    });
+    watched(
+        "a_file_at_its_size_limit_refuses_as_pwrite_refuses",
+        DEADLINE,
+        || {
+            child::ignore_sigxfsz();
+            for backend in setup::backends() {
+                // libtest writes to a file here, but less than this.
+                let folder = files::folder();
+                let engine = setup::engine(backend);
+                child::limit(libc::RLIMIT_FSIZE, 1_000_000);
+                until_it_is_full(
+                    &engine,
+                    &folder.path().join("a"),
+                    &folder.path().join("b"),
+                    false,
+                );
+            }
+        },
+    );
 }
 
 /// Exactly the same answers, byte for byte, around the limit.
 #[test]
 fn requests_across_the_size_limit_are_cut_where_pwrite_cuts_them() {
-    watched("requests_across_the_size_limit_are_cut_where_pwrite_cuts_them", DEADLINE, || {
-        child::ignore_sigxfsz();
-        for backend in setup::backends() {
-            let folder = files::folder();
-            let engine = setup::engine(backend);
-            child::limit(libc::RLIMIT_FSIZE, 1_000_000);
-            let file = File::create(&engine, folder.path().join("a")).unwrap();
-            let plain = files::make(&folder.path().join("b"));
-            let memory = Mapping::anon(65536);
-            memory.fill(0..65536, 5);
-            for offset in [950_000, 995_328, 999_424, 999_936, 999_999, 1_000_000, 1_003_520] {
-                for len in [1, 512, 4096, 65536] {
-                    let seg = (memory.address(), len);
-                    let expected = theirs(fd_of(&plain), true, seg, offset);
-                    let got = ours(&engine, &file, true, seg, offset, Policy::Look);
-                    assert_eq!(got, expected, "{len} bytes at {offset}");
+    watched(
+        "requests_across_the_size_limit_are_cut_where_pwrite_cuts_them",
+        DEADLINE,
+        || {
+            child::ignore_sigxfsz();
+            for backend in setup::backends() {
+                let folder = files::folder();
+                let engine = setup::engine(backend);
+                child::limit(libc::RLIMIT_FSIZE, 1_000_000);
+                let file = File::create(&engine, folder.path().join("a")).unwrap();
+                let plain = files::make(&folder.path().join("b"));
+                let memory = Mapping::anon(65536);
+                memory.fill(0..65536, 5);
+                for offset in [
+                    950_000, 995_328, 999_424, 999_936, 999_999, 1_000_000, 1_003_520,
+                ] {
+                    for len in [1, 512, 4096, 65536] {
+                        let seg = (memory.address(), len);
+                        let expected = theirs(fd_of(&plain), true, seg, offset);
+                        let got = ours(&engine, &file, true, seg, offset, Policy::Look);
+                        assert_eq!(got, expected, "{len} bytes at {offset}");
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// A mount that goes away with the value.
@@ -265,10 +386,15 @@ impl Drop for Mounted<'_> {
 }
 
 fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        false => Err(format!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
     }
 }
 
@@ -282,11 +408,19 @@ fn a_full_filesystem_refuses_as_for_pwrite() {
         let folder = files::folder();
         let here = folder.path().join("small");
         std::fs::create_dir(&here).unwrap();
-        if let Err(reason) = run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&here)) {
+        if let Err(reason) = run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
+            .arg(&here))
+        {
             common::skip!(name, "{reason}");
         }
         let mounted = Mounted(&here);
-        until_it_is_full(&setup::engine(backend), &here.join("a"), &here.join("b"), true);
+        until_it_is_full(
+            &setup::engine(backend),
+            &here.join("a"),
+            &here.join("b"),
+            true,
+        );
         drop(mounted);
     }
 }
@@ -302,13 +436,25 @@ fn a_full_disk_filesystem_refuses_as_for_pwrite() {
         let (image, here) = (folder.path().join("image"), folder.path().join("small"));
         sys::ftruncate(fd_of(&files::make(&image)), 8 << 20);
         std::fs::create_dir(&here).unwrap();
-        let made = run(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096", "-m", "0"]).arg(&image))
-            .and_then(|_| run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&here)));
+        let made = run(Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-b", "4096", "-m", "0"])
+            .arg(&image))
+        .and_then(|_| {
+            run(Command::new("mount")
+                .args(["-o", "loop"])
+                .arg(&image)
+                .arg(&here))
+        });
         if let Err(reason) = made {
             common::skip!(name, "{reason}");
         }
         let mounted = Mounted(&here);
-        until_it_is_full(&setup::engine(backend), &here.join("a"), &here.join("b"), true);
+        until_it_is_full(
+            &setup::engine(backend),
+            &here.join("a"),
+            &here.join("b"),
+            true,
+        );
         drop(mounted);
     }
 }
@@ -333,14 +479,25 @@ fn a_block_device_answers_as_it_does_to_pread_and_pwrite() {
         let image = |name: &str| {
             let path = folder.join(name);
             files::make_patterned(&path, DEVICE, 8);
-            run(Command::new("losetup").args(["--find", "--show"]).arg(&path)).map(Loop)
+            run(Command::new("losetup")
+                .args(["--find", "--show"])
+                .arg(&path))
+            .map(Loop)
         };
         let (a, b) = match (image("a"), image("b")) {
             (Ok(a), Ok(b)) => (a, b),
             (Err(reason), _) | (_, Err(reason)) => common::skip!(name, "{reason}"),
         };
-        let plain = std::fs::File::options().read(true).write(true).open(&b.0).unwrap();
-        let file = OpenOptions::new().read(true).write(true).open(engine, &a.0).unwrap();
+        let plain = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&b.0)
+            .unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(engine, &a.0)
+            .unwrap();
         let memory = Mapping::anon(2 << 20);
         let bad = Mapping::anon(2 << 20);
         memory.fill(0..2 << 20, 6);
@@ -348,7 +505,15 @@ fn a_block_device_answers_as_it_does_to_pread_and_pwrite() {
         // Good for 1.5 MiB: more than one bio, and then nothing.
         bad.protect(3 << 19..2 << 20, libc::PROT_NONE);
         let end = DEVICE as u64;
-        let places = [(0, 4096), (4096, 2 << 20), (100, 50_000), (end - 4096, 65536), (end - 100, 4096), (end, 4096), (end + 4096, 10)];
+        let places = [
+            (0, 4096),
+            (4096, 2 << 20),
+            (100, 50_000),
+            (end - 4096, 65536),
+            (end - 100, 4096),
+            (end, 4096),
+            (end + 4096, 10),
+        ];
         for write in [true, false] {
             for (offset, len) in places {
                 for buffer in [&memory, &bad] {
@@ -360,7 +525,10 @@ fn a_block_device_answers_as_it_does_to_pread_and_pwrite() {
             }
         }
         let (left, right) = (std::fs::File::open(&a.0).unwrap(), &plain);
-        assert!(sys::read_range(fd_of(&left), 0, DEVICE) == sys::read_range(fd_of(right), 0, DEVICE), "the devices' bytes");
+        assert!(
+            sys::read_range(fd_of(&left), 0, DEVICE) == sys::read_range(fd_of(right), 0, DEVICE),
+            "the devices' bytes"
+        );
         drop(file);
     });
 }
@@ -371,10 +539,16 @@ fn a_file_that_appends_answers_as_it_does_to_pwrite_or_is_refused() {
         let open = |name: &str| {
             let path = folder.join(name);
             files::make_patterned(&path, 5000, 1);
-            std::fs::File::options().read(true).append(true).open(path).unwrap()
+            std::fs::File::options()
+                .read(true)
+                .append(true)
+                .open(path)
+                .unwrap()
         };
         let (a, plain) = (open("a"), open("b"));
-        let Ok(file) = File::from_std(engine, a.try_clone().unwrap()) else { return };
+        let Ok(file) = File::from_std(engine, a.try_clone().unwrap()) else {
+            return;
+        };
         let memory = Mapping::anon(65536);
         memory.fill(0..65536, 5);
         for (offset, len) in [(0, 3192), (0, 4096), (4096, 65536), (100, 100)] {
@@ -399,6 +573,9 @@ fn opening_what_is_not_there_gives_the_errno_of_open() {
     let folder = files::folder();
     let error = File::open(&engine, folder.path().join("nothing")).expect_err("no such file");
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
-    let error = OpenOptions::new().read(true).open(&engine, "/dev/null/x").expect_err("no folder");
+    let error = OpenOptions::new()
+        .read(true)
+        .open(&engine, "/dev/null/x")
+        .expect_err("no folder");
     assert_eq!(error.raw_os_error(), Some(libc::ENOTDIR));
 }

@@ -1,5 +1,5 @@
-//! fio's job-file language from outside: whatever the bytes, the parser answers; what it accepts survives being printed; and where real fio is
-//! installed, it reads the same as we do.
+//! fio's job-file language from outside: whatever the bytes, the parser answers; what it accepts
+//! survives being printed; and where real fio is installed, it reads the same as we do.
 
 #![cfg(feature = "fio")]
 
@@ -16,7 +16,9 @@ use fio_common::{real_fio, run};
 /// What must hold for any bytes; the fuzz target checks the same.
 fn check(bytes: &[u8]) -> bool {
     let surroundings = Surroundings::isolated();
-    let Ok(file) = JobFile::parse_bytes(Path::new("any.fio"), bytes, &surroundings) else { return false };
+    let Ok(file) = JobFile::parse_bytes(Path::new("any.fio"), bytes, &surroundings) else {
+        return false;
+    };
     let printed = file.to_string();
     let again = JobFile::parse("printed.fio", &printed, &surroundings);
     assert_eq!(again.as_ref(), Ok(&file), "{printed}");
@@ -98,7 +100,10 @@ const NAMES: &[&str] = &[
 ];
 
 fn a_value() -> impl Strategy<Value = String> {
-    let number = (0u64..5000, prop::sample::select(vec!["", "k", "m", "kb", "kib", "%", "us", "ms", "s", "x"]))
+    let number = (
+        0u64..5000,
+        prop::sample::select(vec!["", "k", "m", "kb", "kib", "%", "us", "ms", "s", "x"]),
+    )
         .prop_map(|(n, unit)| format!("{n}{unit}"));
     let word = prop::sample::select(vec![
         "0",
@@ -176,7 +181,8 @@ proptest! {
 
     #[test]
     fn whatever_is_accepted_prints_as_the_same_jobs(lines in prop::collection::vec(a_line(), 1..12)) {
-        // Lines that are refused would hide the others: they are left out one by one, until the file is accepted or nothing is left.
+        // Lines that are refused would hide the others: they are left out one by one, until the
+        // file is accepted or nothing is left.
         let mut lines = lines;
         lines.insert(0, "[first]".to_owned());
         while !check(lines.join("\n").as_bytes()) {
@@ -195,21 +201,38 @@ proptest! {
 /// The numbers as fio reads them, from what it prints when it is told to show its parser's work.
 fn as_fio_reads_them(fio: &Path, given: &[(&str, String)]) -> Vec<u64> {
     let dir = tempfile::tempdir().expect("a folder");
-    let text: String = given.iter().map(|(option, value)| format!("[x]\n{option}={value}\n")).collect();
+    let text: String = given
+        .iter()
+        .map(|(option, value)| format!("[x]\n{option}={value}\n"))
+        .collect();
     fs::write(dir.path().join("numbers.fio"), text).expect("written");
-    let output = run(fio, dir.path(), &["--parse-only", "--debug=parse", "numbers.fio"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run(
+        fio,
+        dir.path(),
+        &["--parse-only", "--debug=parse", "numbers.fio"],
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     // What it says before the first section is about its own defaults.
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut lines = text.lines().skip_while(|line| !line.contains("Parsing section"));
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !line.contains("Parsing section"));
     std::iter::from_fn(|| lines.find_map(|line| line.split_once("ret=0, out=")))
         .map(|(_, value)| value.trim().parse().expect("a number"))
         .collect()
 }
 
 fn as_we_read_it(option: &str, value: &str) -> Option<u64> {
-    let file =
-        JobFile::parse("one.fio", &format!("[x]\nioengine=io_uring\nsize=1p\n{option}={value}\n"), &Surroundings::isolated()).ok()?;
+    let file = JobFile::parse(
+        "one.fio",
+        &format!("[x]\nioengine=io_uring\nsize=1p\n{option}={value}\n"),
+        &Surroundings::isolated(),
+    )
+    .ok()?;
     let options: &Options = &file.groups[0].jobs[0].options;
     match option {
         "bs" => match options.block.read {
@@ -225,9 +248,16 @@ fn as_we_read_it(option: &str, value: &str) -> Option<u64> {
 /// Whatever we accept, fio reads as the same number. (What it misreads, we refuse.)
 #[test]
 fn numbers_mean_the_same_to_fio() {
-    let Some(fio) = real_fio("numbers_mean_the_same_to_fio") else { return };
-    let units = ["", "b", "B", "k", "K", "ki", "Ki", "kib", "KiB", "kb", "kB", "m", "mb", "mi", "mib", "g", "gib", "x", "e", "kk", "ib"];
-    let times = ["", "us", "usec", "US", "ms", "msec", "s", "S", "m", "h", "d", "sec", "min", "x"];
+    let Some(fio) = real_fio("numbers_mean_the_same_to_fio") else {
+        return;
+    };
+    let units = [
+        "", "b", "B", "k", "K", "ki", "Ki", "kib", "KiB", "kb", "kB", "m", "mb", "mi", "mib", "g",
+        "gib", "x", "e", "kk", "ib",
+    ];
+    let times = [
+        "", "us", "usec", "US", "ms", "msec", "s", "S", "m", "h", "d", "sec", "min", "x",
+    ];
     let mut given = Vec::new();
     for number in ["1", "+3", "0x10"] {
         given.extend(units.iter().map(|unit| ("bs", format!("{number}{unit}"))));
@@ -237,18 +267,28 @@ fn numbers_mean_the_same_to_fio() {
     }
     given.extend([" 4", " 4k", "1.5k", "4 k", "4k ", "-4k"].map(|value| ("bs", value.to_owned())));
     given.retain(|(option, value)| as_we_read_it(option, value).is_some());
-    assert!(given.len() > 50, "only {} values were accepted", given.len());
+    assert!(
+        given.len() > 50,
+        "only {} values were accepted",
+        given.len()
+    );
     let theirs = as_fio_reads_them(&fio, &given);
     assert_eq!(theirs.len(), given.len());
     for ((option, value), theirs) in given.iter().zip(theirs) {
-        assert_eq!(as_we_read_it(option, value), Some(theirs), "{option}={value}");
+        assert_eq!(
+            as_we_read_it(option, value),
+            Some(theirs),
+            "{option}={value}"
+        );
     }
 }
 
 /// fio takes every file that we print.
 #[test]
 fn fio_reads_what_we_print() {
-    let Some(fio) = real_fio("fio_reads_what_we_print") else { return };
+    let Some(fio) = real_fio("fio_reads_what_we_print") else {
+        return;
+    };
     let text = r#"
         [global]
         ioengine=io_uring

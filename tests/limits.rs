@@ -1,4 +1,5 @@
-//! Where something is missing or forbidden the results stay right, and the engine says what it does without.
+//! Where something is missing or forbidden the results stay right, and the engine says what it does
+//! without.
 //!
 //! Each test changes its whole process (limits, user, seccomp), so each has one of its own.
 
@@ -28,7 +29,11 @@ fn prepare() -> Prepared {
     let plain = files::make_patterned(&path, BYTES, SEED);
     let mut options = std::fs::File::options();
     options.read(true).write(true);
-    let direct = options.custom_flags(libc::O_DIRECT).open(&path).or_else(|_| options.custom_flags(0).open(&path)).unwrap();
+    let direct = options
+        .custom_flags(libc::O_DIRECT)
+        .open(&path)
+        .or_else(|_| options.custom_flags(0).open(&path))
+        .unwrap();
     // The folder is removed at once: the user `nobody` could not do it later.
     Prepared { direct, plain }
 }
@@ -43,7 +48,13 @@ fn ordinary_work(engine: &Engine, prepared: &Prepared) {
         assert_eq!(result.expect("a read"), 16384);
         assert!(bytes == model[index * 16384..(index + 1) * 16384]);
     }
-    for (offset, len) in [(0, 65536), (4096, 8192), (777, 5000), (511, 1), (BYTES - 100, 100)] {
+    for (offset, len) in [
+        (0, 65536),
+        (4096, 8192),
+        (777, 5000),
+        (511, 1),
+        (BYTES - 100, 100),
+    ] {
         let bytes = patterned(len, offset as u64 + 1);
         let (result, bytes) = engine.block_on(file.write_at(bytes, offset as u64));
         assert_eq!(result.expect("a write"), len);
@@ -51,24 +62,41 @@ fn ordinary_work(engine: &Engine, prepared: &Prepared) {
     }
     let cold = Mapping::anon(BYTES);
     // SAFETY: the mapping outlives `block_on`.
-    let count = engine.block_on(unsafe { file.read_raw_at(cold.address() as *mut u8, BYTES, 0, Default::default()) });
+    let count = engine.block_on(unsafe {
+        file.read_raw_at(cold.address() as *mut u8, BYTES, 0, Default::default())
+    });
     assert_eq!(count.expect("a read into fresh memory"), BYTES);
     assert!(cold.bytes() == model);
 
     cold.protect(16 * PAGE..20 * PAGE, libc::PROT_NONE);
     // SAFETY: as above.
-    let count = engine.block_on(unsafe { file.read_raw_at(cold.address() as *mut u8, BYTES, 4096, Default::default()) });
+    let count = engine.block_on(unsafe {
+        file.read_raw_at(cold.address() as *mut u8, BYTES, 4096, Default::default())
+    });
     assert_eq!(count.expect("a read of the prefix"), 16 * PAGE);
     assert!(cold.prefix(16 * PAGE) == model[4096..4096 + 16 * PAGE]);
-    assert!(sys::read_range(sys::fd_of(&prepared.plain), 0, BYTES + 1) == model, "the file");
+    assert!(
+        sys::read_range(sys::fd_of(&prepared.plain), 0, BYTES + 1) == model,
+        "the file"
+    );
 }
 
 /// Pool and region buffers serve whether they could be pinned or not.
-fn pool_and_region_work(engine: &Engine, prepared: &Prepared, count: usize, bytes: usize) -> (bool, bool) {
+fn pool_and_region_work(
+    engine: &Engine,
+    prepared: &Prepared,
+    count: usize,
+    bytes: usize,
+) -> (bool, bool) {
     let file = File::from_std(engine, prepared.direct.try_clone().unwrap()).unwrap();
     let expected = sys::read_range(sys::fd_of(&prepared.plain), 0, BYTES);
     let pool = engine.pool(count, bytes).expect("a pool, pinned or not");
-    let reads = (0..count).map(|index| file.read_at(pool.get().expect("a buffer"), (index * bytes % BYTES) as u64));
+    let reads = (0..count).map(|index| {
+        file.read_at(
+            pool.get().expect("a buffer"),
+            (index * bytes % BYTES) as u64,
+        )
+    });
     for (index, (result, buffer)) in engine.block_on(join_all(reads)).into_iter().enumerate() {
         assert_eq!(result.expect("a read into the pool"), bytes);
         assert!(buffer[..] == expected[index * bytes % BYTES..][..bytes]);
@@ -91,13 +119,28 @@ fn without_memlock(name: &str, bytes: u64) {
             child::stay_dumpable();
         }
         for backend in setup::backends() {
-            // Newer kernels (6.14) count the ring's own pages too: under a limit of 0 there is none, and threads take over.
-            let backend = if backend == Backend::Uring { Backend::Auto } else { backend };
-            let engine = Engine::builder().backend(backend).build().expect("an engine");
-            assert!(engine.info().backend == "uring" || engine.info().reason.is_some(), "{}", engine.info());
+            // Newer kernels (6.14) count the ring's own pages too: under a limit of 0 there is
+            // none, and threads take over.
+            let backend = if backend == Backend::Uring {
+                Backend::Auto
+            } else {
+                backend
+            };
+            let engine = Engine::builder()
+                .backend(backend)
+                .build()
+                .expect("an engine");
+            assert!(
+                engine.info().backend == "uring" || engine.info().reason.is_some(),
+                "{}",
+                engine.info()
+            );
             ordinary_work(&engine, &prepared);
             let (pool, region) = pool_and_region_work(&engine, &prepared, 16, 65536);
-            assert!(!pool && !region, "1 MiB was pinned under a limit of {bytes} bytes");
+            assert!(
+                !pool && !region,
+                "1 MiB was pinned under a limit of {bytes} bytes"
+            );
             ordinary_work(&engine, &prepared);
         }
     });
@@ -123,7 +166,10 @@ fn enough_memlock_pins_pool_and_region() {
             common::skip!(name, "NOFAULT_BACKEND asks for another back end");
         }
         let engine = setup::engine(Backend::Uring);
-        assert_eq!(pool_and_region_work(&engine, &prepared, 16, 65536), (true, true));
+        assert_eq!(
+            pool_and_region_work(&engine, &prepared, 16, 65536),
+            (true, true)
+        );
     });
 }
 
@@ -137,7 +183,10 @@ fn results_stay_right_when_the_page_map_is_closed() {
         }
         let prepared = prepare();
         child::become_nobody();
-        assert!(std::fs::File::open("/proc/self/pagemap").is_err(), "it is open: the test tests nothing");
+        assert!(
+            std::fs::File::open("/proc/self/pagemap").is_err(),
+            "it is open: the test tests nothing"
+        );
         for backend in setup::backends() {
             let engine = setup::engine(backend);
             ordinary_work(&engine, &prepared);
@@ -153,7 +202,10 @@ fn without_io_uring(name: &str, calls: &[libc::c_long], errno: i32, errno_name: 
         let info = engine.info();
         assert_eq!(info.backend, "threads", "{info}");
         let reason = info.reason.clone().unwrap_or_default();
-        assert!(reason.contains(errno_name), "the reason must say which it is: {reason:?}");
+        assert!(
+            reason.contains(errno_name),
+            "the reason must say which it is: {reason:?}"
+        );
         ordinary_work(&engine, &prepared);
         pool_and_region_work(&engine, &prepared, 4, 65536);
     });
@@ -161,18 +213,37 @@ fn without_io_uring(name: &str, calls: &[libc::c_long], errno: i32, errno_name: 
 
 #[test]
 fn threads_take_over_where_io_uring_is_not_permitted() {
-    without_io_uring("threads_take_over_where_io_uring_is_not_permitted", &[libc::SYS_io_uring_setup], libc::EPERM, "EPERM");
+    without_io_uring(
+        "threads_take_over_where_io_uring_is_not_permitted",
+        &[libc::SYS_io_uring_setup],
+        libc::EPERM,
+        "EPERM",
+    );
 }
 
 #[test]
 fn threads_take_over_where_io_uring_does_not_exist() {
-    let calls = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
-    without_io_uring("threads_take_over_where_io_uring_does_not_exist", &calls, libc::ENOSYS, "ENOSYS");
+    let calls = [
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+    ];
+    without_io_uring(
+        "threads_take_over_where_io_uring_does_not_exist",
+        &calls,
+        libc::ENOSYS,
+        "ENOSYS",
+    );
 }
 
 #[test]
 fn threads_take_over_where_io_uring_has_no_memory() {
-    without_io_uring("threads_take_over_where_io_uring_has_no_memory", &[libc::SYS_io_uring_setup], libc::ENOMEM, "ENOMEM");
+    without_io_uring(
+        "threads_take_over_where_io_uring_has_no_memory",
+        &[libc::SYS_io_uring_setup],
+        libc::ENOMEM,
+        "ENOMEM",
+    );
 }
 
 /// A filter that lets the ring be made and then forbids its use.
@@ -183,10 +254,12 @@ fn threads_take_over_where_a_ring_can_be_made_but_not_entered() {
 }
 
 fn without(name: &str, calls: &[libc::c_long], errnos: &[i32]) {
-    // A filter cannot be taken back, so each errno has its own process; the last one is this test's name again.
+    // A filter cannot be taken back, so each errno has its own process; the last one is this test's
+    // name again.
     watched(name, DEADLINE, || {
         for &errno in errnos {
-            // SAFETY: libtest's main thread only waits for this one; the child ends by `_exit` without running any handler.
+            // SAFETY: libtest's main thread only waits for this one; the child ends by `_exit`
+            // without running any handler.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
                 let worked = std::panic::catch_unwind(|| {
@@ -194,8 +267,15 @@ fn without(name: &str, calls: &[libc::c_long], errnos: &[i32]) {
                     child::forbid(calls, errno);
                     for backend in setup::backends() {
                         // Where io_uring needs the call, threads take over.
-                        let backend = if backend == Backend::Uring { Backend::Auto } else { backend };
-                        let engine = Engine::builder().backend(backend).build().expect("an engine");
+                        let backend = if backend == Backend::Uring {
+                            Backend::Auto
+                        } else {
+                            backend
+                        };
+                        let engine = Engine::builder()
+                            .backend(backend)
+                            .build()
+                            .expect("an engine");
                         ordinary_work(&engine, &prepared);
                         pool_and_region_work(&engine, &prepared, 4, 65536);
                     }
@@ -213,31 +293,51 @@ fn without(name: &str, calls: &[libc::c_long], errnos: &[i32]) {
 
 #[test]
 fn results_stay_right_without_buffer_registration() {
-    without("results_stay_right_without_buffer_registration", &[libc::SYS_io_uring_register], &[libc::EPERM, libc::EINVAL]);
+    without(
+        "results_stay_right_without_buffer_registration",
+        &[libc::SYS_io_uring_register],
+        &[libc::EPERM, libc::EINVAL],
+    );
 }
 
 #[test]
 fn results_stay_right_without_process_vm_calls() {
     let calls = [libc::SYS_process_vm_readv, libc::SYS_process_vm_writev];
-    without("results_stay_right_without_process_vm_calls", &calls, &[libc::EPERM, libc::ENOSYS]);
+    without(
+        "results_stay_right_without_process_vm_calls",
+        &calls,
+        &[libc::EPERM, libc::ENOSYS],
+    );
 }
 
 #[test]
 fn results_stay_right_without_mincore_and_scans() {
     let calls = [libc::SYS_mincore, libc::SYS_ioctl];
-    without("results_stay_right_without_mincore_and_scans", &calls, &[libc::EPERM, libc::ENOSYS]);
+    without(
+        "results_stay_right_without_mincore_and_scans",
+        &calls,
+        &[libc::EPERM, libc::ENOSYS],
+    );
 }
 
 #[test]
 fn results_stay_right_without_memfd_and_userfaultfd() {
     let calls = [libc::SYS_memfd_create, libc::SYS_userfaultfd];
-    without("results_stay_right_without_memfd_and_userfaultfd", &calls, &[libc::EPERM, libc::ENOSYS]);
+    without(
+        "results_stay_right_without_memfd_and_userfaultfd",
+        &calls,
+        &[libc::EPERM, libc::ENOSYS],
+    );
 }
 
 #[test]
 fn results_stay_right_without_statx_and_preadv2() {
     let calls = [libc::SYS_statx, libc::SYS_preadv2, libc::SYS_pwritev2];
-    without("results_stay_right_without_statx_and_preadv2", &calls, &[libc::ENOSYS]);
+    without(
+        "results_stay_right_without_statx_and_preadv2",
+        &calls,
+        &[libc::ENOSYS],
+    );
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The rule of the house: a request on a direct file ends as the buffered path would end it.
 //!
-//! Each case builds two files alike and two buffers alike, gives the one to nofault and the other to `pread`/`pwrite` (`v`) on a
-//! buffered descriptor, and compares: the count or the errno, the buffer's bytes, the file's bytes and size.
+//! Each case builds two files alike and two buffers alike, gives the one to nofault and the other
+//! to `pread`/`pwrite` (`v`) on a buffered descriptor, and compares: the count or the errno, the
+//! buffer's bytes, the file's bytes and size.
 //!
-//! `NOFAULT_CASES` says how many (300), `NOFAULT_DIR` where, `NOFAULT_BACKEND` with which back end, `NOFAULT_SEED` with which
-//! random numbers: a failure prints the seed and the smallest case that was found.
+//! `NOFAULT_CASES` says how many (300), `NOFAULT_DIR` where, `NOFAULT_BACKEND` with which back end,
+//! `NOFAULT_SEED` with which random numbers: a failure prints the seed and the smallest case that
+//! was found.
 
 mod common;
 
@@ -25,7 +27,10 @@ use std::cell::RefCell;
 use std::path::Path;
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+    std::env::var(name).ok().map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {text}"))
+    })
 }
 
 fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Option<&Path>) {
@@ -34,7 +39,9 @@ fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Op
     }
     let folder = match base {
         None => files::folder(),
-        Some(_) if std::env::var_os("NOFAULT_DIR").is_some() => skip!(name, "NOFAULT_DIR asks for another place"),
+        Some(_) if std::env::var_os("NOFAULT_DIR").is_some() => {
+            skip!(name, "NOFAULT_DIR asks for another place")
+        }
         Some(base) => match files::folder_in(base) {
             Ok(folder) => folder,
             Err(error) => skip!(name, "{}: {error}", base.display()),
@@ -44,8 +51,14 @@ fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Op
     let seed = number("NOFAULT_SEED", fresh_seed());
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases: cases as u32, failure_persistence: None, max_shrink_iters: 3000, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let config = Config {
+        cases: cases as u32,
+        failure_persistence: None,
+        max_shrink_iters: 3000,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
 
     let watch = watch::Watch::start(name);
     let ground = RefCell::new(Ground::new(backend, folder.path()));
@@ -57,35 +70,54 @@ fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Op
     }
     let result = runner.run(&case::cases(), |case| {
         let _watched = watch.during(&case);
-        ground.borrow_mut().run(&case).map_err(|difference| TestCaseError::fail(difference.to_string()))
+        ground
+            .borrow_mut()
+            .run(&case)
+            .map_err(|difference| TestCaseError::fail(difference.to_string()))
     });
     println!("{name}: {}", ground.borrow().summary());
     match result {
         Ok(()) => (),
         Err(TestError::Fail(reason, case)) => {
-            panic!("{name}: {reason}\nthe smallest case found: {case:#?}\nagain with NOFAULT_SEED={seed} NOFAULT_CASES={cases}")
+            panic!(
+                "{name}: {reason}\nthe smallest case found: {case:#?}\nagain with NOFAULT_SEED={seed} NOFAULT_CASES={cases}"
+            )
         }
         Err(TestError::Abort(reason)) => panic!("{name}: {reason}, NOFAULT_SEED={seed}"),
     }
 }
 
 fn fresh_seed() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64)
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(1, |since| since.as_nanos() as u64)
 }
 
 #[test]
 fn every_request_ends_as_on_the_buffered_path() {
-    compare_with_the_buffered_path("every_request_ends_as_on_the_buffered_path", Backend::Uring, None);
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path",
+        Backend::Uring,
+        None,
+    );
 }
 
 #[test]
 fn every_request_ends_as_on_the_buffered_path_with_threads() {
-    compare_with_the_buffered_path("every_request_ends_as_on_the_buffered_path_with_threads", Backend::Threads, None);
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path_with_threads",
+        Backend::Threads,
+        None,
+    );
 }
 
 #[test]
 fn every_request_ends_as_on_the_buffered_path_on_tmpfs() {
-    compare_with_the_buffered_path("every_request_ends_as_on_the_buffered_path_on_tmpfs", Backend::Uring, Some(Path::new("/dev/shm")));
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path_on_tmpfs",
+        Backend::Uring,
+        Some(Path::new("/dev/shm")),
+    );
 }
 
 #[test]

@@ -19,8 +19,18 @@ fn engine(depth: u32) -> Engine {
 fn numbered(engine: &Engine, blocks: u8) -> (tempfile::TempDir, File) {
     let dir = common::files::folder();
     let path = dir.path().join("file");
-    std::fs::write(&path, (0..blocks).flat_map(|block| [block; BLOCK]).collect::<Vec<_>>()).expect("a file");
-    let file = nofault::OpenOptions::new().read(true).write(true).open(engine, &path).expect("the file");
+    std::fs::write(
+        &path,
+        (0..blocks)
+            .flat_map(|block| [block; BLOCK])
+            .collect::<Vec<_>>(),
+    )
+    .expect("a file");
+    let file = nofault::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(engine, &path)
+        .expect("the file");
     (dir, file)
 }
 
@@ -31,7 +41,12 @@ fn every_request_comes_back_once_with_its_tag_and_its_bytes() {
     let mut queue = Queue::new(&engine);
     // Sixteen times what the engine takes at once.
     for block in 0..64u64 {
-        queue.read_at(&file, Vec::with_capacity(BLOCK), block * BLOCK as u64, block);
+        queue.read_at(
+            &file,
+            Vec::with_capacity(BLOCK),
+            block * BLOCK as u64,
+            block,
+        );
     }
     assert_eq!(queue.len(), 64);
     let mut seen = [0; 64];
@@ -86,7 +101,14 @@ fn an_error_is_a_result_like_any_other() {
         while let Some(done) = queue.next().await {
             results[done.tag - 1] = Some(done.result.map_err(|error| error.raw_os_error()));
         }
-        assert_eq!(results, [Some(Err(Some(libc::EBADF))), Some(Err(Some(libc::EINVAL))), Some(Ok(0))]);
+        assert_eq!(
+            results,
+            [
+                Some(Err(Some(libc::EBADF))),
+                Some(Err(Some(libc::EINVAL))),
+                Some(Ok(0))
+            ]
+        );
         // Empty: nothing to wait for.
         assert!(queue.next().await.is_none());
     });
@@ -155,7 +177,15 @@ fn a_queue_that_is_dropped_leaves_no_buffer_behind() {
     engine.block_on(async {
         let mut queue = Queue::new(&engine);
         queue.read_at(&file, Counted::new(&alive), 0, ());
-        assert_eq!(queue.next().await.expect("a request").result.expect("a read"), BLOCK);
+        assert_eq!(
+            queue
+                .next()
+                .await
+                .expect("a request")
+                .result
+                .expect("a read"),
+            BLOCK
+        );
     });
 }
 
@@ -195,20 +225,30 @@ fn the_time_of_those_who_wait_for_room_runs_too() {
     // A future waits for the only slot as well.
     let beside = in_no_time.read_at(Vec::<u8>::with_capacity(BLOCK), 0);
     engine.block_on(async {
-        assert_eq!(beside.await.0.expect_err("its time is over").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            beside.await.0.expect_err("its time is over").kind(),
+            io::ErrorKind::TimedOut
+        );
         while let Some(done) = queue.next().await {
             match done.tag {
                 "in time" => assert_eq!(done.result.expect("a read"), BLOCK),
-                _ => assert_eq!(done.result.expect_err("its time is over").kind(), io::ErrorKind::TimedOut),
+                _ => assert_eq!(
+                    done.result.expect_err("its time is over").kind(),
+                    io::ErrorKind::TimedOut
+                ),
             }
         }
     });
     // A second is time enough.
-    let (count, _) = engine.block_on(file.with_timeout(Duration::from_secs(100)).read_at(Vec::with_capacity(BLOCK), 0));
+    let (count, _) = engine.block_on(
+        file.with_timeout(Duration::from_secs(100))
+            .read_at(Vec::with_capacity(BLOCK), 0),
+    );
     assert_eq!(count.expect("a read"), BLOCK);
 }
 
-/// Of many that have ended at once the followers are started before the last of them is asked for, and a turn tells of those that have ended since.
+/// Of many that have ended at once the followers are started before the last of them is asked for,
+/// and a turn tells of those that have ended since.
 #[test]
 fn after_many_ends_at_once_the_first_followers_do_not_wait_for_the_last() {
     let engine = engine(32);
@@ -216,7 +256,11 @@ fn after_many_ends_at_once_the_first_followers_do_not_wait_for_the_last() {
     let path = dir.path().join("file");
     std::fs::write(&path, vec![7; 64 * BLOCK]).expect("a file");
     // The page cache has it: reads end as soon as they are started.
-    let file = nofault::OpenOptions::new().read(true).direct(false).open(&engine, &path).expect("the file");
+    let file = nofault::OpenOptions::new()
+        .read(true)
+        .direct(false)
+        .open(&engine, &path)
+        .expect("the file");
     let pool = engine.pool(32, BLOCK).expect("a pool");
     if engine.info().backend != "uring" || !pool.is_pinned() {
         common::note_skip("early starts", "no io_uring, or no locked memory");
@@ -225,24 +269,57 @@ fn after_many_ends_at_once_the_first_followers_do_not_wait_for_the_last() {
     let mut queue = Queue::new(&engine);
     // Some filesystems (overlayfs) have the kernel's workers read.
     for block in 0..32 {
-        queue.read_at(&file, pool.get().expect("a buffer"), block * BLOCK as u64, ());
+        queue.read_at(
+            &file,
+            pool.get().expect("a buffer"),
+            block * BLOCK as u64,
+            (),
+        );
         if engine.turn(Some(Duration::ZERO)).expect("a turn") != 1 {
-            common::note_skip("early starts", "reads from the page cache of this filesystem do not end when they are started");
+            common::note_skip(
+                "early starts",
+                "reads from the page cache of this filesystem do not end when they are started",
+            );
             return;
         }
         drop(queue.try_next());
     }
     for block in 0..32 {
-        queue.read_at(&file, pool.get().expect("a buffer"), block * BLOCK as u64, ());
+        queue.read_at(
+            &file,
+            pool.get().expect("a buffer"),
+            block * BLOCK as u64,
+            (),
+        );
     }
     assert_eq!(engine.turn(None).expect("a turn"), 32);
     assert_eq!(engine.stats().early_starts, 0);
-    let mut buffers: Vec<_> = std::iter::from_fn(|| queue.try_next()).map(|done| done.buffer).collect();
+    let mut buffers: Vec<_> = std::iter::from_fn(|| queue.try_next())
+        .map(|done| done.buffer)
+        .collect();
     for block in 0..9 {
-        queue.read_at(&file, buffers.pop().expect("a buffer"), block * BLOCK as u64, ());
+        queue.read_at(
+            &file,
+            buffers.pop().expect("a buffer"),
+            block * BLOCK as u64,
+            (),
+        );
     }
     assert_eq!(engine.stats().early_starts, 1);
-    assert_eq!(engine.stats().ended, 32 + 32 + 8, "eight were started when the ninth came");
-    assert_eq!(engine.turn(None).expect("a turn"), 9, "a turn tells of what has ended since the last");
-    assert_eq!(std::iter::from_fn(|| queue.try_next()).filter(|done| matches!(done.result, Ok(BLOCK))).count(), 9);
+    assert_eq!(
+        engine.stats().ended,
+        32 + 32 + 8,
+        "eight were started when the ninth came"
+    );
+    assert_eq!(
+        engine.turn(None).expect("a turn"),
+        9,
+        "a turn tells of what has ended since the last"
+    );
+    assert_eq!(
+        std::iter::from_fn(|| queue.try_next())
+            .filter(|done| matches!(done.result, Ok(BLOCK)))
+            .count(),
+        9
+    );
 }

@@ -1,4 +1,5 @@
-//! The thread that submits takes no page fault for memory that is resident, pinned, or cold and looked at.
+//! The thread that submits takes no page fault for memory that is resident, pinned, or cold and
+//! looked at.
 //!
 //! Counted by the kernel (getrusage of the thread), never timed.
 
@@ -16,12 +17,13 @@ const REQUESTS: usize = 16;
 const LEN: usize = 64 << 10;
 const BYTES: usize = REQUESTS * LEN;
 const SEED: u64 = 9;
-/// Rounds before the counted ones: first uses of code, of the allocator and of the engine's tables fault too.
+/// Rounds before the counted ones: first uses of code, of the allocator and of the engine's tables
+/// fault too.
 const WARM_UP: usize = 6;
 const COUNTED: usize = 16;
 
-/// One test at a time, on a heap that has been touched: an allocation that reaches a page of the heap for the first time is a fault, too,
-/// but no request's.
+/// One test at a time, on a heap that has been touched: an allocation that reaches a page of the
+/// heap for the first time is a fault, too, but no request's.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -40,12 +42,21 @@ fn stage(backend: Backend) -> (tempfile::TempDir, Engine, File) {
     let path = folder.path().join("file");
     files::make_patterned(&path, BYTES, SEED);
     let engine = setup::engine(backend);
-    let file = OpenOptions::new().read(true).write(true).open(&engine, &path).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&engine, &path)
+        .unwrap();
     (folder, engine, file)
 }
 
-/// Minor and major faults of this thread while the requests are made, submitted and reaped: one pair for each counted round.
-fn faults_of<T>(mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T), mut check: impl FnMut(T)) -> Vec<(i64, i64)> {
+/// Minor and major faults of this thread while the requests are made, submitted and reaped: one
+/// pair for each counted round.
+fn faults_of<T>(
+    mut prepare: impl FnMut() -> T,
+    mut work: impl FnMut(&mut T),
+    mut check: impl FnMut(T),
+) -> Vec<(i64, i64)> {
     let mut rounds = Vec::new();
     for round in 0..WARM_UP + COUNTED {
         let mut things = prepare();
@@ -60,22 +71,32 @@ fn faults_of<T>(mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T), mu
     rounds
 }
 
-/// No request faulted. One that does so does it in every round and for most of its pages. What is let pass is one round in eight with a few
-/// minor faults: `malloc` reaching a page of the heap for the first time, or a worker thread that is started late.
+/// No request faulted. One that does so does it in every round and for most of its pages. What is
+/// let pass is one round in eight with a few minor faults: `malloc` reaching a page of the heap for
+/// the first time, or a worker thread that is started late.
 fn assert_quiet(rounds: &[(i64, i64)], what: std::fmt::Arguments<'_>) {
     let quiet = rounds.iter().filter(|&&faults| faults == (0, 0)).count();
-    let (minor, major) = rounds.iter().fold((0, 0), |sum, faults| (sum.0 + faults.0, sum.1 + faults.1));
-    assert!(quiet * 8 >= rounds.len() * 7 && minor < REQUESTS as i64 && major == 0, "{what}: (minor, major) faults: {rounds:?}");
+    let (minor, major) = rounds
+        .iter()
+        .fold((0, 0), |sum, faults| (sum.0 + faults.0, sum.1 + faults.1));
+    assert!(
+        quiet * 8 >= rounds.len() * 7 && minor < REQUESTS as i64 && major == 0,
+        "{what}: (minor, major) faults: {rounds:?}"
+    );
 }
 
 fn transfer(engine: &Engine, file: &File, memory: &Mapping, policy: Policy, write: bool) {
     let at = |index: usize| (memory.address() + index * LEN) as *mut u8;
     let results = if write {
         // SAFETY: the mapping outlives `block_on`, which returns when all requests have ended.
-        engine.block_on(join_all((0..REQUESTS).map(|i| unsafe { file.write_raw_at(at(i), LEN, (i * LEN) as u64, policy) })))
+        engine.block_on(join_all((0..REQUESTS).map(|i| unsafe {
+            file.write_raw_at(at(i), LEN, (i * LEN) as u64, policy)
+        })))
     } else {
         // SAFETY: as above.
-        engine.block_on(join_all((0..REQUESTS).map(|i| unsafe { file.read_raw_at(at(i), LEN, (i * LEN) as u64, policy) })))
+        engine.block_on(join_all((0..REQUESTS).map(|i| unsafe {
+            file.read_raw_at(at(i), LEN, (i * LEN) as u64, policy)
+        })))
     };
     for result in results {
         assert_eq!(result.expect("the request"), LEN);
@@ -84,7 +105,8 @@ fn transfer(engine: &Engine, file: &File, memory: &Mapping, policy: Policy, writ
 
 fn small_pages() -> Mapping {
     let memory = Mapping::anon(BYTES);
-    // Otherwise one fault may bring 2 MiB at once; where there are no huge pages, this is refused and not needed.
+    // Otherwise one fault may bring 2 MiB at once; where there are no huge pages, this is refused
+    // and not needed.
     let _ = memory.advise(0..BYTES, libc::MADV_NOHUGEPAGE);
     memory
 }
@@ -103,7 +125,10 @@ fn resident_memory_faults_nowhere() {
         for write in [false, true] {
             let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, write);
             let check = |memory: Mapping| assert!(memory.bytes() == patterned(BYTES, SEED));
-            assert_quiet(&faults_of(resident, work, check), format_args!("{backend:?}, write: {write}"));
+            assert_quiet(
+                &faults_of(resident, work, check),
+                format_args!("{backend:?}, write: {write}"),
+            );
         }
     }
 }
@@ -115,9 +140,15 @@ fn cold_memory_faults_on_other_threads_only() {
         let (_folder, engine, file) = stage(backend);
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, false);
         let check = |memory: Mapping| assert!(memory.bytes() == patterned(BYTES, SEED));
-        assert_quiet(&faults_of(small_pages, work, check), format_args!("{backend:?}, read into fresh memory"));
+        assert_quiet(
+            &faults_of(small_pages, work, check),
+            format_args!("{backend:?}, read into fresh memory"),
+        );
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, true);
-        assert_quiet(&faults_of(small_pages, work, drop), format_args!("{backend:?}, write from fresh memory"));
+        assert_quiet(
+            &faults_of(small_pages, work, drop),
+            format_args!("{backend:?}, write from fresh memory"),
+        );
     }
 }
 
@@ -134,7 +165,10 @@ fn memory_that_was_only_read_is_cold_for_a_read() {
         };
         let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Look, false);
         let check = |memory: Mapping| assert!(memory.bytes() == patterned(BYTES, SEED));
-        assert_quiet(&faults_of(prepare, work, check), format_args!("{backend:?}"));
+        assert_quiet(
+            &faults_of(prepare, work, check),
+            format_args!("{backend:?}"),
+        );
     }
 }
 
@@ -153,7 +187,10 @@ fn cold_memory_of_unaligned_requests_faults_on_other_threads_only() {
                 assert_eq!(result.expect("the request"), LEN - PAGE);
             }
         };
-        assert_quiet(&faults_of(small_pages, work, drop), format_args!("{backend:?}"));
+        assert_quiet(
+            &faults_of(small_pages, work, drop),
+            format_args!("{backend:?}"),
+        );
     }
 }
 
@@ -164,17 +201,28 @@ fn pool_memory_faults_nowhere() {
         let (_folder, engine, file) = stage(backend);
         let pool = engine.pool(REQUESTS, LEN).unwrap();
         let expected = patterned(BYTES, SEED);
-        let prepare = || (0..REQUESTS).map(|_| pool.get().expect("a free pool buffer")).collect::<Vec<_>>();
+        let prepare = || {
+            (0..REQUESTS)
+                .map(|_| pool.get().expect("a free pool buffer"))
+                .collect::<Vec<_>>()
+        };
 
         let work = |buffers: &mut Vec<PoolBuf>| {
-            let requests = buffers.drain(..).enumerate().map(|(i, buffer)| file.read_at(buffer, (i * LEN) as u64));
-            for (i, (result, buffer)) in engine.block_on(join_all(requests)).into_iter().enumerate() {
+            let requests = buffers
+                .drain(..)
+                .enumerate()
+                .map(|(i, buffer)| file.read_at(buffer, (i * LEN) as u64));
+            for (i, (result, buffer)) in engine.block_on(join_all(requests)).into_iter().enumerate()
+            {
                 assert_eq!(result.expect("the request"), LEN);
                 assert!(buffer[..] == expected[i * LEN..(i + 1) * LEN]);
                 buffers.push(buffer);
             }
         };
-        assert_quiet(&faults_of(prepare, work, drop), format_args!("{backend:?}, pinned: {}", pool.is_pinned()));
+        assert_quiet(
+            &faults_of(prepare, work, drop),
+            format_args!("{backend:?}, pinned: {}", pool.is_pinned()),
+        );
     }
 }
 
@@ -185,27 +233,44 @@ fn registered_memory_faults_nowhere() {
     for backend in setup::backends() {
         let (_folder, engine, file) = stage(backend);
         let region = engine.register(AlignedBuf::new(BYTES).unwrap());
-        let prepare = || (0..REQUESTS).map(|i| region.slice(i * LEN..(i + 1) * LEN).expect("a free part")).collect::<Vec<_>>();
+        let prepare = || {
+            (0..REQUESTS)
+                .map(|i| region.slice(i * LEN..(i + 1) * LEN).expect("a free part"))
+                .collect::<Vec<_>>()
+        };
         let work = |parts: &mut Vec<RegionBuf>| {
-            let requests = parts.drain(..).enumerate().map(|(i, part)| file.read_at(part, (i * LEN) as u64));
+            let requests = parts
+                .drain(..)
+                .enumerate()
+                .map(|(i, part)| file.read_at(part, (i * LEN) as u64));
             for (result, part) in engine.block_on(join_all(requests)) {
                 assert_eq!(result.expect("the request"), LEN);
                 parts.push(part);
             }
         };
-        assert_quiet(&faults_of(prepare, work, drop), format_args!("{backend:?}, pinned: {}", region.is_pinned()));
+        assert_quiet(
+            &faults_of(prepare, work, drop),
+            format_args!("{backend:?}, pinned: {}", region.is_pinned()),
+        );
     }
 }
 
-/// The counter itself: a bare submission of cold memory does fault on this thread. Without this the tests above could not fail.
+/// The counter itself: a bare submission of cold memory does fault on this thread. Without this the
+/// tests above could not fail.
 #[test]
 fn trusted_cold_memory_faults_here_and_the_counter_sees_it() {
     let _alone = alone();
     if !setup::backends().contains(&Backend::Uring) {
-        common::skip!("trusted_cold_memory_faults_here_and_the_counter_sees_it", "NOFAULT_BACKEND asks for another back end");
+        common::skip!(
+            "trusted_cold_memory_faults_here_and_the_counter_sees_it",
+            "NOFAULT_BACKEND asks for another back end"
+        );
     }
     let (_folder, engine, file) = stage(Backend::Uring);
     let work = |memory: &mut Mapping| transfer(&engine, &file, memory, Policy::Trust, false);
     let rounds = faults_of(small_pages, work, drop);
-    assert!(rounds.iter().all(|&(minor, _)| minor >= REQUESTS as i64), "(minor, major) faults: {rounds:?}");
+    assert!(
+        rounds.iter().all(|&(minor, _)| minor >= REQUESTS as i64),
+        "(minor, major) faults: {rounds:?}"
+    );
 }

@@ -43,7 +43,11 @@ fn driven<F: Future>(depth: u32, body: impl Fn(Engine, File) -> F) {
     for backend in setup::backends() {
         LocalSet::new().block_on(&current_thread(), async {
             let engine = setup::engine_with_depth(backend, depth);
-            let file = nofault::OpenOptions::new().read(true).write(true).open(&engine, &path).unwrap();
+            let file = nofault::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&engine, &path)
+                .unwrap();
             spawn_local(nofault::tokio::drive(&engine).unwrap());
             body(engine, file).await;
         });
@@ -51,9 +55,14 @@ fn driven<F: Future>(depth: u32, body: impl Fn(Engine, File) -> F) {
 }
 
 async fn read_block(file: &File, block: usize) {
-    let (result, buffer) = file.read_at(Vec::with_capacity(BLOCK), (block * BLOCK) as u64).await;
+    let (result, buffer) = file
+        .read_at(Vec::with_capacity(BLOCK), (block * BLOCK) as u64)
+        .await;
     assert_eq!(result.unwrap(), BLOCK);
-    assert!(buffer == patterned(BYTES, SEED)[block * BLOCK..][..BLOCK], "block {block}");
+    assert!(
+        buffer == patterned(BYTES, SEED)[block * BLOCK..][..BLOCK],
+        "block {block}"
+    );
 }
 
 #[test]
@@ -83,7 +92,10 @@ fn many_tasks_share_a_driven_engine() {
 /// A driver that counts how often it is polled.
 fn counted(engine: &Engine) -> (impl Future<Output = ()> + use<>, Rc<Cell<usize>>) {
     let polls = Rc::new(Cell::new(0));
-    let (mut drive, counter) = (Box::pin(nofault::tokio::drive(engine).unwrap()), polls.clone());
+    let (mut drive, counter) = (
+        Box::pin(nofault::tokio::drive(engine).unwrap()),
+        polls.clone(),
+    );
     let drive = std::future::poll_fn(move |context| {
         counter.set(counter.get() + 1);
         drive.as_mut().poll(context)
@@ -95,7 +107,10 @@ fn counted(engine: &Engine) -> (impl Future<Output = ()> + use<>, Rc<Cell<usize>
 fn what_tasks_ask_for_in_one_turn_is_submitted_by_one_call() {
     let (_folder, path) = patterned_file();
     if !setup::backends().contains(&Backend::Uring) {
-        return common::note_skip("what_tasks_ask_for_in_one_turn_is_submitted_by_one_call", "NOFAULT_BACKEND asks for another back end");
+        return common::note_skip(
+            "what_tasks_ask_for_in_one_turn_is_submitted_by_one_call",
+            "NOFAULT_BACKEND asks for another back end",
+        );
     }
     LocalSet::new().block_on(&current_thread(), async {
         let engine = setup::engine(Backend::Uring);
@@ -145,7 +160,11 @@ fn the_driver_is_not_polled_while_there_is_nothing_to_do() {
             let before = polls.get();
             // Time in which a task that wakes itself would be polled some ten thousand times.
             tokio::time::sleep(Duration::from_millis(100)).await;
-            assert!(before > 0 && polls.get() - before < 10, "{} polls", polls.get() - before);
+            assert!(
+                before > 0 && polls.get() - before < 10,
+                "{} polls",
+                polls.get() - before
+            );
             read_block(&file, 4).await;
         });
     }
@@ -194,7 +213,11 @@ fn driving_ends_with_the_engine() {
 #[test]
 fn it_can_be_driven_without_being_spawned_and_within_a_runtime_of_many_threads() {
     let (_folder, path) = patterned_file();
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_io()
+        .build()
+        .unwrap();
     for backend in setup::backends() {
         runtime.block_on(async {
             let engine = setup::engine(backend);
@@ -214,7 +237,8 @@ fn it_can_be_driven_without_being_spawned_and_within_a_runtime_of_many_threads()
     }
 }
 
-/// One request is stuck and the runtime has no timers: the time of another, that waits for room, is over all the same.
+/// One request is stuck and the runtime has no timers: the time of another, that waits for room, is
+/// over all the same.
 #[test]
 fn deadlines_need_no_timers_of_the_runtime() {
     let name = "deadlines_need_no_timers_of_the_runtime";
@@ -231,7 +255,9 @@ fn deadlines_need_no_timers_of_the_runtime() {
                 let memory = buffer.memory();
                 uffd.watch_missing(&memory);
                 let stuck = file.read_at(buffer, 0);
-                let late = file.with_timeout(Duration::from_millis(30)).read_at(Vec::with_capacity(BLOCK), 0);
+                let late = file
+                    .with_timeout(Duration::from_millis(30))
+                    .read_at(Vec::with_capacity(BLOCK), 0);
                 assert_eq!(late.await.0.unwrap_err().kind(), ErrorKind::TimedOut);
                 uffd.unwatch(&memory);
                 assert_eq!(stuck.await.0.unwrap(), BLOCK);
@@ -252,10 +278,18 @@ fn without_a_runtime_there_is_no_reactor() {
 #[test]
 fn a_handle_works_in_a_runtime_of_many_threads() {
     let (_folder, path) = patterned_file();
-    let runtime = Builder::new_multi_thread().worker_threads(3).build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(3)
+        .build()
+        .unwrap();
     for backend in setup::backends() {
         for io_threads in [1, 2] {
-            let handle = Handle::builder().backend(backend).threads(io_threads).depth(8).build().unwrap();
+            let handle = Handle::builder()
+                .backend(backend)
+                .threads(io_threads)
+                .depth(8)
+                .build()
+                .unwrap();
             let file = handle::File::open(&handle, &path).unwrap();
             runtime.block_on(async {
                 let tasks: Vec<_> = (0..64)
@@ -264,7 +298,9 @@ fn a_handle_works_in_a_runtime_of_many_threads() {
                         tokio::spawn(async move {
                             for round in 0..20 {
                                 let block = (task * 31 + round) % (BYTES / BLOCK);
-                                let (result, buffer) = file.read_at(Vec::with_capacity(BLOCK), (block * BLOCK) as u64).await;
+                                let (result, buffer) = file
+                                    .read_at(Vec::with_capacity(BLOCK), (block * BLOCK) as u64)
+                                    .await;
                                 assert_eq!(result.unwrap(), BLOCK);
                                 assert!(buffer == patterned(BYTES, SEED)[block * BLOCK..][..BLOCK]);
                             }
@@ -284,9 +320,17 @@ fn a_handle_works_in_a_runtime_of_many_threads() {
 #[test]
 fn tasks_that_are_aborted_leave_nothing_in_flight() {
     let (_folder, path) = patterned_file();
-    let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
     for backend in setup::backends() {
-        let handle = Handle::builder().backend(backend).depth(4).queue(4).build().unwrap();
+        let handle = Handle::builder()
+            .backend(backend)
+            .depth(4)
+            .queue(4)
+            .build()
+            .unwrap();
         let file = handle::File::open(&handle, &path).unwrap();
         runtime.block_on(async {
             let tasks: Vec<_> = (0..100)

@@ -32,7 +32,8 @@ fn both_read_the_same_file_at_the_same_time() {
                         for round in 0..10 {
                             let block = (task * 31 + round) % (BYTES / BLOCK);
                             let offset = (block * BLOCK) as u64;
-                            let (count, by_old) = old.read_at(Vec::with_capacity(BLOCK), offset).await;
+                            let (count, by_old) =
+                                old.read_at(Vec::with_capacity(BLOCK), offset).await;
                             assert_eq!(count.unwrap(), BLOCK);
                             // The same buffer goes on to the other.
                             let (count, Buf(by_new)) = new.read_at(Buf(by_old), offset).await;
@@ -87,17 +88,25 @@ fn a_buffer_of_theirs_is_written_and_filled() {
         let engine = setup::engine(setup::backends()[0]);
         tokio_uring::spawn(drive(&engine).unwrap());
         let file = File::create(&engine, &path).unwrap();
-        let (result, Buf(Theirs(bytes))) = file.write_all_at(Buf(Theirs(patterned(10_000, SEED))), 5).await;
+        let (result, Buf(Theirs(bytes))) = file
+            .write_all_at(Buf(Theirs(patterned(10_000, SEED))), 5)
+            .await;
         result.unwrap();
         assert_eq!(bytes.len(), 10_000);
         // What a write sends is what is initialised, and a read makes more of it so.
-        let (count, Buf(Theirs(bytes))) = file.read_at(Buf(Theirs(Vec::with_capacity(6000))), 5).await;
+        let (count, Buf(Theirs(bytes))) =
+            file.read_at(Buf(Theirs(Vec::with_capacity(6000))), 5).await;
         assert_eq!(count.unwrap(), bytes.len());
         assert!(bytes.len() >= 6000 && bytes == patterned(bytes.len(), SEED));
         // A slice, by the way of nofault.
-        let (count, slice) = file.read_at(Buf(Theirs(vec![0; 100])).slice(10..30), 5).await;
+        let (count, slice) = file
+            .read_at(Buf(Theirs(vec![0; 100])).slice(10..30), 5)
+            .await;
         assert_eq!(count.unwrap(), 20);
-        assert_eq!(slice.into_inner().0.0, [vec![0; 10], patterned(20, SEED), vec![0; 70]].concat());
+        assert_eq!(
+            slice.into_inner().0.0,
+            [vec![0; 10], patterned(20, SEED), vec![0; 70]].concat()
+        );
         // Fixed buffers of tokio-uring's own ring are memory like any other.
         let registry = FixedBufRegistry::new([vec![0u8; BLOCK]]);
         registry.register().unwrap();

@@ -1,6 +1,8 @@
-//! Buffers whose faults this very thread resolves, by userfaultfd: a submission that faults waits for itself, for ever.
+//! Buffers whose faults this very thread resolves, by userfaultfd: a submission that faults waits
+//! for itself, for ever.
 //!
-//! Each test runs in a process of its own under a watchdog. Needs root, or vm.unprivileged_userfaultfd=1.
+//! Each test runs in a process of its own under a watchdog. Needs root, or
+//! vm.unprivileged_userfaultfd=1.
 
 mod common;
 
@@ -35,8 +37,17 @@ fn stage(backend: Backend) -> Stage {
     let path = folder.path().join("file");
     let plain = files::make_patterned(&path, 1 << 20, FILE_SEED);
     let engine = setup::engine(backend);
-    let file = OpenOptions::new().read(true).write(true).open(&engine, &path).unwrap();
-    Stage { engine, file, plain, _folder: folder }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&engine, &path)
+        .unwrap();
+    Stage {
+        engine,
+        file,
+        plain,
+        _folder: folder,
+    }
 }
 
 /// Runs the body in a child, for each back end, if userfaultfd can be had.
@@ -51,10 +62,17 @@ fn with_uffd(name: &str, body: impl Fn(&Uffd, &Stage)) {
     });
 }
 
-/// Drives the engine and resolves faults on this one thread, until the request has ended. Gives its result and the pages that were asked for.
+/// Drives the engine and resolves faults on this one thread, until the request has ended. Gives its
+/// result and the pages that were asked for.
 ///
 /// `patience` is how many turns a fault waits before it is resolved.
-fn drive<F: Future>(stage: &Stage, uffd: &Uffd, buffer: &Mapping, patience: usize, request: F) -> (F::Output, HashSet<usize>) {
+fn drive<F: Future>(
+    stage: &Stage,
+    uffd: &Uffd,
+    buffer: &Mapping,
+    patience: usize,
+    request: F,
+) -> (F::Output, HashSet<usize>) {
     let contents = patterned(buffer.len(), MEMORY_SEED);
     let mut request = pin!(request);
     let mut served = HashSet::new();
@@ -79,25 +97,48 @@ fn drive<F: Future>(stage: &Stage, uffd: &Uffd, buffer: &Mapping, patience: usiz
     }
 }
 
-fn read_into_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset: u64, patience: usize) {
+fn read_into_missing_memory(
+    uffd: &Uffd,
+    stage: &Stage,
+    policy: Policy,
+    offset: u64,
+    patience: usize,
+) {
     let expected = read_range(fd_of(&stage.plain), offset, LEN);
     let buffer = Mapping::anon(LEN);
     uffd.watch_missing(&buffer);
     // SAFETY: the mapping outlives the request, which `drive` runs to its end.
-    let request = unsafe { stage.file.read_raw_at(buffer.address() as *mut u8, LEN, offset, policy) };
+    let request = unsafe {
+        stage
+            .file
+            .read_raw_at(buffer.address() as *mut u8, LEN, offset, policy)
+    };
     let (result, served) = drive(stage, uffd, &buffer, patience, request);
     assert_eq!(result.expect("the read"), LEN);
-    assert!(!served.is_empty(), "no fault was ever seen: the test tests nothing");
+    assert!(
+        !served.is_empty(),
+        "no fault was ever seen: the test tests nothing"
+    );
     uffd.unwatch(&buffer);
     assert!(buffer.bytes() == expected, "the bytes read");
 }
 
-fn write_from_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset: u64, patience: usize) {
+fn write_from_missing_memory(
+    uffd: &Uffd,
+    stage: &Stage,
+    policy: Policy,
+    offset: u64,
+    patience: usize,
+) {
     use std::os::unix::fs::FileExt;
     let buffer = Mapping::anon(LEN);
     uffd.watch_missing(&buffer);
     // SAFETY: as above.
-    let request = unsafe { stage.file.write_raw_at(buffer.address() as *const u8, LEN, offset, policy) };
+    let request = unsafe {
+        stage
+            .file
+            .write_raw_at(buffer.address() as *const u8, LEN, offset, policy)
+    };
     let (result, served) = drive(stage, uffd, &buffer, patience, request);
     assert_eq!(result.expect("the write"), LEN);
     assert_eq!(served.len(), LEN / PAGE, "each page was asked for");
@@ -109,44 +150,57 @@ fn write_from_missing_memory(uffd: &Uffd, stage: &Stage, policy: Policy, offset:
 
 #[test]
 fn a_read_ends_when_the_submitting_thread_resolves_the_faults() {
-    with_uffd("a_read_ends_when_the_submitting_thread_resolves_the_faults", |uffd, stage| {
-        for policy in [Policy::Look, Policy::Offload] {
-            read_into_missing_memory(uffd, stage, policy, 8192, 1);
-        }
-    });
+    with_uffd(
+        "a_read_ends_when_the_submitting_thread_resolves_the_faults",
+        |uffd, stage| {
+            for policy in [Policy::Look, Policy::Offload] {
+                read_into_missing_memory(uffd, stage, policy, 8192, 1);
+            }
+        },
+    );
 }
 
 #[test]
 fn a_write_ends_when_the_submitting_thread_resolves_the_faults() {
-    with_uffd("a_write_ends_when_the_submitting_thread_resolves_the_faults", |uffd, stage| {
-        for policy in [Policy::Look, Policy::Offload] {
-            write_from_missing_memory(uffd, stage, policy, 8192, 1);
-        }
-    });
+    with_uffd(
+        "a_write_ends_when_the_submitting_thread_resolves_the_faults",
+        |uffd, stage| {
+            for policy in [Policy::Look, Policy::Offload] {
+                write_from_missing_memory(uffd, stage, policy, 8192, 1);
+            }
+        },
+    );
 }
 
 /// What direct I/O refuses is copied, and the copy faults as well.
 #[test]
 fn unaligned_requests_end_when_the_submitting_thread_resolves_the_faults() {
-    with_uffd("unaligned_requests_end_when_the_submitting_thread_resolves_the_faults", |uffd, stage| {
-        for policy in [Policy::Look, Policy::Offload] {
-            read_into_missing_memory(uffd, stage, policy, 777, 1);
-            write_from_missing_memory(uffd, stage, policy, 777, 1);
-        }
-    });
+    with_uffd(
+        "unaligned_requests_end_when_the_submitting_thread_resolves_the_faults",
+        |uffd, stage| {
+            for policy in [Policy::Look, Policy::Offload] {
+                read_into_missing_memory(uffd, stage, policy, 777, 1);
+                write_from_missing_memory(uffd, stage, policy, 777, 1);
+            }
+        },
+    );
 }
 
 #[test]
 fn a_slow_handler_only_makes_the_request_late() {
-    with_uffd("a_slow_handler_only_makes_the_request_late", |uffd, stage| {
-        for policy in [Policy::Look, Policy::Offload] {
-            read_into_missing_memory(uffd, stage, policy, 0, 50);
-            write_from_missing_memory(uffd, stage, policy, 0, 50);
-        }
-    });
+    with_uffd(
+        "a_slow_handler_only_makes_the_request_late",
+        |uffd, stage| {
+            for policy in [Policy::Look, Policy::Offload] {
+                read_into_missing_memory(uffd, stage, policy, 0, 50);
+                write_from_missing_memory(uffd, stage, policy, 0, 50);
+            }
+        },
+    );
 }
 
-/// The pages are there and can be read, yet a write to them waits: what no look at the page tables tells.
+/// The pages are there and can be read, yet a write to them waits: what no look at the page tables
+/// tells.
 #[test]
 fn a_read_into_write_protected_memory_ends() {
     let name = "a_read_into_write_protected_memory_ends";
@@ -155,15 +209,28 @@ fn a_read_into_write_protected_memory_ends() {
             let buffer = Mapping::anon(LEN);
             buffer.fill(0..LEN, MEMORY_SEED);
             if let Err(errno) = uffd.watch_writes(&buffer) {
-                common::note_skip(name, &format!("userfaultfd's write-protect mode: errno {errno}"));
+                common::note_skip(
+                    name,
+                    &format!("userfaultfd's write-protect mode: errno {errno}"),
+                );
                 return;
             }
             // SAFETY: the mapping outlives the request, which `drive` runs to its end.
-            let request = unsafe { stage.file.read_raw_at(buffer.address() as *mut u8, LEN, 4096, policy) };
+            let request = unsafe {
+                stage
+                    .file
+                    .read_raw_at(buffer.address() as *mut u8, LEN, 4096, policy)
+            };
             let (result, served) = drive(stage, uffd, &buffer, 1, request);
             assert_eq!(result.expect("the read"), LEN);
-            assert!(!served.is_empty(), "no write was held back: the test tests nothing");
-            assert!(buffer.bytes() == patterned(1 << 20, FILE_SEED)[4096..4096 + LEN], "the bytes read");
+            assert!(
+                !served.is_empty(),
+                "no write was held back: the test tests nothing"
+            );
+            assert!(
+                buffer.bytes() == patterned(1 << 20, FILE_SEED)[4096..4096 + LEN],
+                "the bytes read"
+            );
             uffd.unwatch(&buffer);
         }
     });
@@ -172,67 +239,118 @@ fn a_read_into_write_protected_memory_ends() {
 /// One cold buffer must not stall the warm ones, however many of the cold there are.
 #[test]
 fn warm_requests_end_while_cold_ones_wait_for_their_faults() {
-    with_uffd("warm_requests_end_while_cold_ones_wait_for_their_faults", |uffd, stage| {
-        const COLD: usize = 40;
-        let cold = Mapping::anon(COLD * PAGE);
-        uffd.watch_missing(&cold);
-        let mut waiting: Vec<_> = (0..COLD)
-            .map(|index| {
-                let address = (cold.address() + index * PAGE) as *mut u8;
-                // SAFETY: the mapping outlives the requests, which are all awaited below.
-                Box::pin(unsafe { stage.file.read_raw_at(address, PAGE, (index * PAGE) as u64, Policy::Look) })
-            })
-            .collect();
-        for request in &mut waiting {
-            assert!(poll_once(request.as_mut()).is_pending(), "nobody has resolved the fault");
-        }
-        stage.engine.turn(Some(Duration::ZERO)).expect("turn");
+    with_uffd(
+        "warm_requests_end_while_cold_ones_wait_for_their_faults",
+        |uffd, stage| {
+            const COLD: usize = 40;
+            let cold = Mapping::anon(COLD * PAGE);
+            uffd.watch_missing(&cold);
+            let mut waiting: Vec<_> = (0..COLD)
+                .map(|index| {
+                    let address = (cold.address() + index * PAGE) as *mut u8;
+                    // SAFETY: the mapping outlives the requests, which are all awaited below.
+                    Box::pin(unsafe {
+                        stage
+                            .file
+                            .read_raw_at(address, PAGE, (index * PAGE) as u64, Policy::Look)
+                    })
+                })
+                .collect();
+            for request in &mut waiting {
+                assert!(
+                    poll_once(request.as_mut()).is_pending(),
+                    "nobody has resolved the fault"
+                );
+            }
+            stage.engine.turn(Some(Duration::ZERO)).expect("turn");
 
-        let expected = patterned(1 << 20, FILE_SEED);
-        let warm = Mapping::anon(8 * PAGE);
-        for round in 0..50_usize {
-            // Written and aligned: these need nothing that a stuck fault could hold.
-            warm.fill(0..8 * PAGE, MEMORY_SEED);
-            let start = round * 8 % 256 * PAGE;
-            let reads = (0..8).map(|index| {
-                let address = (warm.address() + index * PAGE) as *mut u8;
-                // SAFETY: the mapping outlives `block_on`, which returns when all requests have ended.
-                unsafe { stage.file.read_raw_at(address, PAGE, (start + index * PAGE) as u64, Policy::Look) }
-            });
-            let results = stage.engine.block_on(join_all(reads));
-            assert!(results.into_iter().all(|result| result.is_ok_and(|count| count == PAGE)));
-            assert!(warm.bytes() == expected[start..start + 8 * PAGE], "round {round}");
-        }
-        for request in &mut waiting {
-            assert!(poll_once(request.as_mut()).is_pending(), "nobody has resolved the fault");
-        }
-        let (results, _) = drive(stage, uffd, &cold, 1, join_all(waiting));
-        assert!(results.into_iter().all(|result| result.is_ok_and(|count| count == PAGE)));
-        uffd.unwatch(&cold);
-        assert!(peek(cold.address(), COLD * PAGE) == expected[..COLD * PAGE], "the bytes read");
-    });
+            let expected = patterned(1 << 20, FILE_SEED);
+            let warm = Mapping::anon(8 * PAGE);
+            for round in 0..50_usize {
+                // Written and aligned: these need nothing that a stuck fault could hold.
+                warm.fill(0..8 * PAGE, MEMORY_SEED);
+                let start = round * 8 % 256 * PAGE;
+                let reads = (0..8).map(|index| {
+                    let address = (warm.address() + index * PAGE) as *mut u8;
+                    // SAFETY: the mapping outlives `block_on`, which returns when all requests have
+                    // ended.
+                    unsafe {
+                        stage.file.read_raw_at(
+                            address,
+                            PAGE,
+                            (start + index * PAGE) as u64,
+                            Policy::Look,
+                        )
+                    }
+                });
+                let results = stage.engine.block_on(join_all(reads));
+                assert!(
+                    results
+                        .into_iter()
+                        .all(|result| result.is_ok_and(|count| count == PAGE))
+                );
+                assert!(
+                    warm.bytes() == expected[start..start + 8 * PAGE],
+                    "round {round}"
+                );
+            }
+            for request in &mut waiting {
+                assert!(
+                    poll_once(request.as_mut()).is_pending(),
+                    "nobody has resolved the fault"
+                );
+            }
+            let (results, _) = drive(stage, uffd, &cold, 1, join_all(waiting));
+            assert!(
+                results
+                    .into_iter()
+                    .all(|result| result.is_ok_and(|count| count == PAGE))
+            );
+            uffd.unwatch(&cold);
+            assert!(
+                peek(cold.address(), COLD * PAGE) == expected[..COLD * PAGE],
+                "the bytes read"
+            );
+        },
+    );
 }
 
 #[test]
 fn a_request_whose_time_is_over_ends_although_others_are_stuck() {
-    with_uffd("a_request_whose_time_is_over_ends_although_others_are_stuck", |uffd, stage| {
-        let buffer = Mapping::anon(100 * PAGE);
-        uffd.watch_missing(&buffer);
-        // More than may be stuck at a time: the last ones wait for a place, and can be called back.
-        let in_time = stage.file.with_timeout(Duration::from_millis(20));
-        // SAFETY: the mapping outlives the requests, which all end here.
-        let read = |file: &File, page: usize| unsafe {
-            file.read_raw_at((buffer.address() + page * PAGE) as *mut u8, PAGE, (page * PAGE) as u64, Policy::Look)
-        };
-        let stuck: Vec<_> = (0..90).map(|page| read(&stage.file, page)).collect();
-        let late = stage.engine.block_on(read(&in_time, 90)).expect_err("a page that nobody provides");
-        assert_eq!(late.kind(), std::io::ErrorKind::TimedOut);
-        assert!(stage.engine.stats().slow_lane_waits > 0);
-        let (results, _) = drive(stage, uffd, &buffer, 1, join_all(stuck));
-        assert!(results.into_iter().all(|result| result.is_ok_and(|count| count == PAGE)));
-        // One that ends in time is not disturbed.
-        let (count, _) = stage.engine.block_on(in_time.read_at(vec![0; PAGE], 0));
-        assert_eq!(count.expect("a read"), PAGE);
-        uffd.unwatch(&buffer);
-    });
+    with_uffd(
+        "a_request_whose_time_is_over_ends_although_others_are_stuck",
+        |uffd, stage| {
+            let buffer = Mapping::anon(100 * PAGE);
+            uffd.watch_missing(&buffer);
+            // More than may be stuck at a time: the last ones wait for a place, and can be called
+            // back.
+            let in_time = stage.file.with_timeout(Duration::from_millis(20));
+            // SAFETY: the mapping outlives the requests, which all end here.
+            let read = |file: &File, page: usize| unsafe {
+                file.read_raw_at(
+                    (buffer.address() + page * PAGE) as *mut u8,
+                    PAGE,
+                    (page * PAGE) as u64,
+                    Policy::Look,
+                )
+            };
+            let stuck: Vec<_> = (0..90).map(|page| read(&stage.file, page)).collect();
+            let late = stage
+                .engine
+                .block_on(read(&in_time, 90))
+                .expect_err("a page that nobody provides");
+            assert_eq!(late.kind(), std::io::ErrorKind::TimedOut);
+            assert!(stage.engine.stats().slow_lane_waits > 0);
+            let (results, _) = drive(stage, uffd, &buffer, 1, join_all(stuck));
+            assert!(
+                results
+                    .into_iter()
+                    .all(|result| result.is_ok_and(|count| count == PAGE))
+            );
+            // One that ends in time is not disturbed.
+            let (count, _) = stage.engine.block_on(in_time.read_at(vec![0; PAGE], 0));
+            assert_eq!(count.expect("a read"), PAGE);
+            uffd.unwatch(&buffer);
+        },
+    );
 }

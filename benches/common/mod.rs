@@ -1,10 +1,13 @@
-//! What the benches share: memory in a known state, files, the bare peers, and numbers taken turn by turn.
+//! What the benches share: memory in a known state, files, the bare peers, and numbers taken turn
+//! by turn.
 //!
-//! May know: libc, the io-uring crate, criterion. Must not know: nofault, so that the peers can't profit from it.
+//! May know: libc, the io-uring crate, criterion. Must not know: nofault, so that the peers can't
+//! profit from it.
 //!
-//! `NOFAULT_DIR` names the directory of the files, cargo's own target directory unless told. `NOFAULT_ROUNDS` says how often the peers take
-//! turns for the ratios printed at the end; 0 leaves them out. A filter that matches nothing (`cargo bench --bench hot -- '^$'`) leaves
-//! out criterion's part.
+//! `NOFAULT_DIR` names the directory of the files, cargo's own target directory unless told.
+//! `NOFAULT_ROUNDS` says how often the peers take turns for the ratios printed at the end; 0 leaves
+//! them out. A filter that matches nothing (`cargo bench --bench hot -- '^$'`) leaves out
+//! criterion's part.
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
@@ -44,7 +47,9 @@ pub(crate) fn mode() -> Mode {
 
 /// How often the peers take turns.
 pub(crate) fn rounds(usual: usize) -> usize {
-    let asked = std::env::var("NOFAULT_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let asked = std::env::var("NOFAULT_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     match mode() {
         Mode::Measure => asked.unwrap_or(usual),
         Mode::Test => 1,
@@ -55,7 +60,10 @@ pub(crate) fn rounds(usual: usize) -> usize {
 /// Few samples: one iteration takes tens of milliseconds.
 pub(crate) fn criterion_for_long() -> Criterion {
     let criterion = Criterion::default().sample_size(10);
-    criterion.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_millis(1500)).configure_from_args()
+    criterion
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1500))
+        .configure_from_args()
 }
 
 /// A file with data in every block, on disk; gone when dropped.
@@ -71,18 +79,26 @@ impl TestFile {
             .filter(|dir| !dir.is_empty())
             .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
         std::fs::create_dir_all(&parent)?;
-        let dir = tempfile::Builder::new().prefix("nofault-bench-").tempdir_in(parent)?;
+        let dir = tempfile::Builder::new()
+            .prefix("nofault-bench-")
+            .tempdir_in(parent)?;
         let path = dir.path().join("data");
         let mut file = File::create(&path)?;
         let mut random = Random::new();
         // No two blocks are alike, lest a device below makes one of them.
         let mut piece = vec![0u8; MIB];
         for start in (0..bytes).step_by(MIB) {
-            piece.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&random.next().to_ne_bytes()));
+            piece
+                .chunks_exact_mut(8)
+                .for_each(|word| word.copy_from_slice(&random.next().to_ne_bytes()));
             file.write_all(&piece[..MIB.min(bytes - start)])?;
         }
         file.sync_all()?;
-        Ok(TestFile { path, _dir: dir, bytes })
+        Ok(TestFile {
+            path,
+            _dir: dir,
+            bytes,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -90,7 +106,10 @@ impl TestFile {
     }
 
     pub(crate) fn open_direct(&self) -> io::Result<File> {
-        File::options().read(true).custom_flags(libc::O_DIRECT).open(&self.path)
+        File::options()
+            .read(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(&self.path)
     }
 
     pub(crate) fn open_buffered(&self) -> io::Result<File> {
@@ -105,14 +124,22 @@ impl TestFile {
     /// Out of the page cache with it.
     pub(crate) fn evict(&self) -> io::Result<()> {
         // SAFETY: the call takes no pointer.
-        match unsafe { libc::posix_fadvise(self.open_buffered()?.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        match unsafe {
+            libc::posix_fadvise(
+                self.open_buffered()?.as_raw_fd(),
+                0,
+                0,
+                libc::POSIX_FADV_DONTNEED,
+            )
+        } {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
 }
 
-/// Anonymous memory in small pages: where the system is set to huge ones for all, a fresh buffer would cost 16 faults and show little.
+/// Anonymous memory in small pages: where the system is set to huge ones for all, a fresh buffer
+/// would cost 16 faults and show little.
 pub(crate) struct Memory {
     ptr: NonNull<u8>,
     len: usize,
@@ -123,13 +150,25 @@ impl Memory {
     pub(crate) fn fresh(len: usize) -> io::Result<Memory> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping, wherever the kernel finds room.
-        let ptr = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        let ptr = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            )
+        };
         if ptr == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the mapping just made; the advice changes no contents. EINVAL where there are no huge pages anyway.
+        // SAFETY: the mapping just made; the advice changes no contents. EINVAL where there are no
+        // huge pages anyway.
         unsafe { libc::madvise(ptr, len, libc::MADV_NOHUGEPAGE) };
-        NonNull::new(ptr.cast()).map(|ptr| Memory { ptr, len }).ok_or_else(|| io::Error::other("mapped at 0"))
+        NonNull::new(ptr.cast())
+            .map(|ptr| Memory { ptr, len })
+            .ok_or_else(|| io::Error::other("mapped at 0"))
     }
 
     /// Every page of it was written.
@@ -193,29 +232,51 @@ pub(crate) struct Elapsed {
 pub(crate) fn bare_ring(entries: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_submit_all();
-    match builder.clone().setup_defer_taskrun().setup_taskrun_flag().build(entries) {
+    match builder
+        .clone()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .build(entries)
+    {
         Ok(ring) => Ok(ring),
         // Before Linux 6.1.
         Err(_) => IoUring::new(entries),
     }
 }
 
-/// One plain READ of the whole memory, submitted and awaited by two calls, so that the first can be timed.
-pub(crate) fn bare_read(ring: &mut IoUring, file: &File, memory: &Memory, flags: squeue::Flags) -> io::Result<Elapsed> {
+/// One plain READ of the whole memory, submitted and awaited by two calls, so that the first can be
+/// timed.
+pub(crate) fn bare_read(
+    ring: &mut IoUring,
+    file: &File,
+    memory: &Memory,
+    flags: squeue::Flags,
+) -> io::Result<Elapsed> {
     let start = Instant::now();
-    let mut elapsed = Elapsed { submit: Duration::ZERO, total: Duration::ZERO };
+    let mut elapsed = Elapsed {
+        submit: Duration::ZERO,
+        total: Duration::ZERO,
+    };
     let mut done = 0;
     while done < memory.len() {
         // SAFETY: `done` is less than the memory's length.
         let to = unsafe { memory.as_ptr().add(done) };
-        let read = opcode::Read::new(types::Fd(file.as_raw_fd()), to, (memory.len() - done) as u32).offset(done as u64);
-        // SAFETY: memory and file are borrowed for longer than the wait below, and an error of the wait ends the bench.
+        let read = opcode::Read::new(
+            types::Fd(file.as_raw_fd()),
+            to,
+            (memory.len() - done) as u32,
+        )
+        .offset(done as u64);
+        // SAFETY: memory and file are borrowed for longer than the wait below, and an error of the
+        // wait ends the bench.
         unsafe { ring.submission().push(&read.build().flags(flags)) }.map_err(io::Error::other)?;
         let before = Instant::now();
         ring.submit()?;
         elapsed.submit = elapsed.submit.max(before.elapsed());
         ring.submit_and_wait(1)?;
-        let Some(result) = ring.completion().next().map(|done| done.result()) else { continue };
+        let Some(result) = ring.completion().next().map(|done| done.result()) else {
+            continue;
+        };
         done += moved(result)?;
     }
     elapsed.total = start.elapsed();
@@ -228,8 +289,21 @@ pub(crate) fn pread(file: &File, memory: &Memory) -> io::Result<Duration> {
     let mut done = 0;
     while done < memory.len() {
         // SAFETY: the rest of the memory, which is mapped and used by nobody else.
-        let count = unsafe { libc::pread(file.as_raw_fd(), memory.as_ptr().add(done).cast(), memory.len() - done, done as i64) };
-        done += moved(if count < 0 { -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) } else { count as i32 })?;
+        let count = unsafe {
+            libc::pread(
+                file.as_raw_fd(),
+                memory.as_ptr().add(done).cast(),
+                memory.len() - done,
+                done as i64,
+            )
+        };
+        done += moved(if count < 0 {
+            -io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO)
+        } else {
+            count as i32
+        })?;
     }
     Ok(start.elapsed())
 }
@@ -285,17 +359,30 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Runs every peer once a round, so that what else the machine does meets all of them alike. `run` gives the numbers of one run of one
-/// peer; the answer has, for each peer, the median of each number.
-pub(crate) fn interleaved<const N: usize>(rounds: usize, peers: usize, mut run: impl FnMut(usize) -> [f64; N]) -> Vec<[f64; N]> {
+/// Runs every peer once a round, so that what else the machine does meets all of them alike. `run`
+/// gives the numbers of one run of one peer; the answer has, for each peer, the median of each
+/// number.
+pub(crate) fn interleaved<const N: usize>(
+    rounds: usize,
+    peers: usize,
+    mut run: impl FnMut(usize) -> [f64; N],
+) -> Vec<[f64; N]> {
     let mut all = vec![Vec::with_capacity(rounds); peers];
     for round in 0..rounds {
         for turn in 0..peers {
             // Who comes first in a round, and after whom, changes.
-            let peer = if round % 2 == 0 { turn } else { peers - 1 - turn };
+            let peer = if round % 2 == 0 {
+                turn
+            } else {
+                peers - 1 - turn
+            };
             all[peer].push(run(peer));
         }
     }
-    let medians = |runs: &Vec<[f64; N]>| std::array::from_fn(|number| median(&runs.iter().map(|run| run[number]).collect::<Vec<_>>()));
+    let medians = |runs: &Vec<[f64; N]>| {
+        std::array::from_fn(|number| {
+            median(&runs.iter().map(|run| run[number]).collect::<Vec<_>>())
+        })
+    };
     all.iter().map(medians).collect()
 }

@@ -1,4 +1,5 @@
-//! Random reads with a number of them in flight, by nofault and by a bare ring: the loops that `hot` measures.
+//! Random reads with a number of them in flight, by nofault and by a bare ring: the loops that
+//! `hot` measures.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
@@ -16,7 +17,8 @@ use crate::common::{self, KIB, Memory, Random, TestFile};
 
 pub(crate) const BLOCK: usize = 4 * KIB;
 
-/// Which futures were woken, one bit each. One task polls them all; without this it would have to poll those too that have not moved.
+/// Which futures were woken, one bit each. One task polls them all; without this it would have to
+/// poll those too that have not moved.
 struct Woken {
     words: Vec<AtomicU64>,
     task: Mutex<Option<Waker>>,
@@ -66,11 +68,21 @@ impl<B: IoBufMut> Nofault<B> {
     pub(crate) fn new(engine: Engine, file: &TestFile, buffers: Vec<B>) -> io::Result<Nofault<B>> {
         let depth = buffers.len();
         let words = (0..depth.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let woken = Arc::new(Woken { words, task: Mutex::new(None) });
+        let woken = Arc::new(Woken {
+            words,
+            task: Mutex::new(None),
+        });
         Ok(Nofault {
             idle: buffers,
             flying: (0..depth).map(|_| None).collect(),
-            wakers: (0..depth).map(|index| Waker::from(Arc::new(WakeOne { woken: woken.clone(), index }))).collect(),
+            wakers: (0..depth)
+                .map(|index| {
+                    Waker::from(Arc::new(WakeOne {
+                        woken: woken.clone(),
+                        index,
+                    }))
+                })
+                .collect(),
             woken,
             random: Random::new(),
             file: nofault::File::open(&engine, file.path())?,
@@ -86,13 +98,20 @@ impl<B: IoBufMut> Nofault<B> {
         let first = self.flying.len().min(count as usize);
         for index in 0..first {
             let Some(buffer) = self.idle.pop() else { break };
-            self.flying[index] = Some(self.file.read_at(buffer, self.random.offset(self.file_bytes, BLOCK)));
+            self.flying[index] = Some(
+                self.file
+                    .read_at(buffer, self.random.offset(self.file_bytes, BLOCK)),
+            );
             self.woken.set(index);
         }
         let mut to_start = count - first as u64;
         let mut to_end = count;
         engine.block_on(poll_fn(|context| {
-            *self.woken.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+            *self
+                .woken
+                .task
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
             for word in 0..self.woken.words.len() {
                 let mut bits = self.woken.words[word].swap(0, Ordering::AcqRel);
                 while bits != 0 {
@@ -104,7 +123,11 @@ impl<B: IoBufMut> Nofault<B> {
                     }
                 }
             }
-            if to_end == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if to_end == 0 {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
         }))?;
         Ok(engine.stats().enters - before)
     }
@@ -115,12 +138,17 @@ impl<B: IoBufMut> Nofault<B> {
         let mut ended = 0;
         // A read that was just started is polled at once, so that it knows whom to wake.
         while let Some(read) = &mut self.flying[index] {
-            let Poll::Ready((result, buffer)) = Pin::new(read).poll(&mut context) else { break };
+            let Poll::Ready((result, buffer)) = Pin::new(read).poll(&mut context) else {
+                break;
+            };
             ended += 1;
             self.flying[index] = None;
             if *to_start > 0 {
                 *to_start -= 1;
-                self.flying[index] = Some(self.file.read_at(buffer, self.random.offset(self.file_bytes, BLOCK)));
+                self.flying[index] = Some(
+                    self.file
+                        .read_at(buffer, self.random.offset(self.file_bytes, BLOCK)),
+                );
             } else {
                 self.idle.push(buffer);
             }
@@ -150,17 +178,36 @@ impl<B: IoBufMut> Queued<B> {
     }
 
     /// The same through the page cache.
-    pub(crate) fn buffered(engine: Engine, file: &TestFile, buffers: Vec<B>) -> io::Result<Queued<B>> {
-        let opened = nofault::OpenOptions::new().read(true).direct(false).open(&engine, file.path())?;
+    pub(crate) fn buffered(
+        engine: Engine,
+        file: &TestFile,
+        buffers: Vec<B>,
+    ) -> io::Result<Queued<B>> {
+        let opened = nofault::OpenOptions::new()
+            .read(true)
+            .direct(false)
+            .open(&engine, file.path())?;
         Ok(Queued::of(engine, opened, file.bytes, buffers))
     }
 
     fn of(engine: Engine, file: nofault::File, file_bytes: usize, idle: Vec<B>) -> Queued<B> {
-        Queued { queue: Queue::new(&engine), idle, random: Random::new(), file, file_bytes, engine }
+        Queued {
+            queue: Queue::new(&engine),
+            idle,
+            random: Random::new(),
+            file,
+            file_bytes,
+            engine,
+        }
     }
 
     fn read(&mut self, buffer: B) {
-        self.queue.read_at(&self.file, buffer, self.random.offset(self.file_bytes, BLOCK), ());
+        self.queue.read_at(
+            &self.file,
+            buffer,
+            self.random.offset(self.file_bytes, BLOCK),
+            (),
+        );
     }
 
     /// `count` reads; none is in flight before or after. Says how often io_uring_enter was called.
@@ -226,12 +273,23 @@ impl Bare {
             _ => file.open_direct()?,
         };
         if kind == BareKind::Registered {
-            let all = libc::iovec { iov_base: memory.as_ptr().cast(), iov_len: memory.len() };
+            let all = libc::iovec {
+                iov_base: memory.as_ptr().cast(),
+                iov_len: memory.len(),
+            };
             // SAFETY: the memory stays mapped until the ring is gone.
             unsafe { ring.submitter().register_buffers(&[all]) }?;
             ring.submitter().register_files(&[descriptor.as_raw_fd()])?;
         }
-        Ok(Bare { ring, memory, file: descriptor, kind, depth, random: Random::new(), file_bytes: file.bytes })
+        Ok(Bare {
+            ring,
+            memory,
+            file: descriptor,
+            kind,
+            depth,
+            random: Random::new(),
+            file_bytes: file.bytes,
+        })
     }
 
     fn read(&mut self, index: u64) -> squeue::Entry {
@@ -239,8 +297,12 @@ impl Bare {
         // SAFETY: the memory has BLOCK bytes for each of the `depth` reads.
         let to = unsafe { self.memory.as_ptr().add(index as usize * BLOCK) };
         let entry = match self.kind {
-            BareKind::Registered => opcode::ReadFixed::new(types::Fixed(0), to, BLOCK as u32, 0).offset(offset).build(),
-            _ => opcode::Read::new(types::Fd(self.file.as_raw_fd()), to, BLOCK as u32).offset(offset).build(),
+            BareKind::Registered => opcode::ReadFixed::new(types::Fixed(0), to, BLOCK as u32, 0)
+                .offset(offset)
+                .build(),
+            _ => opcode::Read::new(types::Fd(self.file.as_raw_fd()), to, BLOCK as u32)
+                .offset(offset)
+                .build(),
         };
         entry.user_data(index)
     }
@@ -252,11 +314,16 @@ impl Bare {
         let mut ended = Vec::with_capacity(self.depth);
         let (mut to_start, mut to_end, mut enters) = (count - first, count, 0);
         while to_end > 0 {
-            // SAFETY: a read's part of the memory is its own until it has ended; memory and file outlive the ring.
+            // SAFETY: a read's part of the memory is its own until it has ended; memory and file
+            // outlive the ring.
             unsafe { self.ring.submission().push_multiple(&entries) }.map_err(io::Error::other)?;
             self.ring.submit_and_wait(1)?;
             enters += 1;
-            ended.extend(self.ring.completion().map(|done| (done.result(), done.user_data())));
+            ended.extend(
+                self.ring
+                    .completion()
+                    .map(|done| (done.result(), done.user_data())),
+            );
             to_end -= ended.len() as u64;
             entries.clear();
             for (result, index) in ended.drain(..) {

@@ -1,4 +1,5 @@
-//! tokio-uring as a peer of the stall bench: registered buffers for the warm reads, the caller's memory for the cold ones.
+//! tokio-uring as a peer of the stall bench: registered buffers for the warm reads, the caller's
+//! memory for the cold ones.
 
 use std::io;
 use std::path::Path;
@@ -19,8 +20,9 @@ struct Foreign {
     len: usize,
 }
 
-// SAFETY: the memory never moves and is never unmapped, and only the request that owns this value uses it until it has ended. What was never
-// written reads as zeros, so all of it counts as initialised.
+// SAFETY: the memory never moves and is never unmapped, and only the request that owns this value
+// uses it until it has ended. What was never written reads as zeros, so all of it counts as
+// initialised.
 unsafe impl IoBuf for Foreign {
     fn stable_ptr(&self) -> *const u8 {
         self.address
@@ -57,7 +59,9 @@ impl TokioUring {
     pub(crate) fn new(warm: &Path, cold: &Path) -> io::Result<TokioUring> {
         let memory = warm_memory()?;
         let foreign = (0..DEPTH).map(|place| Foreign {
-            address: std::ptr::with_exposed_provenance_mut(memory.piece(place * BLOCK..(place + 1) * BLOCK).addr),
+            address: std::ptr::with_exposed_provenance_mut(
+                memory.piece(place * BLOCK..(place + 1) * BLOCK).addr,
+            ),
             len: BLOCK,
         });
         let registry = FixedBufRegistry::new(foreign);
@@ -66,7 +70,12 @@ impl TokioUring {
             registry.register()?;
             io::Result::Ok(std::array::from_fn(|place| registry.check_out(place)))
         })?;
-        Ok(TokioUring { buffers, warm: File::from_std(open_direct(warm)?), cold: File::from_std(open_direct(cold)?), runtime })
+        Ok(TokioUring {
+            buffers,
+            warm: File::from_std(open_direct(warm)?),
+            cold: File::from_std(open_direct(cold)?),
+            runtime,
+        })
     }
 }
 
@@ -74,9 +83,17 @@ impl Peer for TokioUring {
     fn round(&mut self, stream: &mut Stream<'_>) -> io::Result<()> {
         let (warm, cold) = (&self.warm, &self.cold);
         let read_cold = async |request: ColdRequest| {
-            let memory = Foreign { address: request.address, len: request.len };
+            let memory = Foreign {
+                address: request.address,
+                len: request.len,
+            };
             cold.read_at(memory, request.offset).await.0
         };
-        self.runtime.block_on(drive(stream, &mut self.buffers, |buffer, offset| warm.read_fixed_at(buffer, offset), read_cold))
+        self.runtime.block_on(drive(
+            stream,
+            &mut self.buffers,
+            |buffer, offset| warm.read_fixed_at(buffer, offset),
+            read_cold,
+        ))
     }
 }

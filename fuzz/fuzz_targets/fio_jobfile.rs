@@ -1,4 +1,5 @@
-//! Any bytes as a job file: no panic, and what is accepted is the same jobs when it is printed and read again. Its requests can be made, too.
+//! Any bytes as a job file: no panic, and what is accepted is the same jobs when it is printed and
+//! read again. Its requests can be made, too.
 //!
 //! With a nightly toolchain and cargo-fuzz, the profiles being where it starts from:
 //!
@@ -35,22 +36,37 @@ fuzz_target!(|bytes: &[u8]| {
 fn requests_of(job: &Job) {
     let files = job.files(0).len();
     // Files of 1 MiB, of which every other one is there.
-    let existing: Vec<Option<u64>> = (0..files).map(|file| (file % 2 == 0).then_some(1 << 20)).collect();
+    let existing: Vec<Option<u64>> = (0..files)
+        .map(|file| (file % 2 == 0).then_some(1 << 20))
+        .collect();
     let seed = job.seed(0, 1);
-    let Ok(regions) = job.regions(0, &existing, seed) else { return };
+    let Ok(regions) = job.regions(0, &existing, seed) else {
+        return;
+    };
     assert_eq!(regions.len(), files);
     let _ = job.io_bytes(&regions);
     // A map of blocks takes memory and time to make; a fuzzer has better uses for both.
-    if regions.iter().any(|region| region.bytes / job.options.min_block() > 1 << 20) {
+    if regions
+        .iter()
+        .any(|region| region.bytes / job.options.min_block() > 1 << 20)
+    {
         return;
     }
-    let Ok(mut requests) = Requests::new(&job.options, &regions, seed) else { return };
+    let Ok(mut requests) = Requests::new(&job.options, &regions, seed) else {
+        return;
+    };
     for _ in 0..2 {
         for request in requests.by_ref().take(100) {
             let region = regions[request.file];
             assert!(request.bytes > 0 && request.bytes <= job.options.max_block());
-            assert!(request.offset >= region.offset && request.offset + request.bytes <= region.end());
-            assert!(if request.write { job.options.mode.writes() } else { job.options.mode.reads() });
+            assert!(
+                request.offset >= region.offset && request.offset + request.bytes <= region.end()
+            );
+            assert!(if request.write {
+                job.options.mode.writes()
+            } else {
+                job.options.mode.reads()
+            });
         }
         requests.next_pass();
     }

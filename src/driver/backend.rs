@@ -26,12 +26,13 @@ macro_rules! either {
 }
 
 impl Backend {
-    /// Queues an operation. It is started by the next `enter` at the latest, and answered by one completion with this token.
+    /// Queues an operation. It is started by the next `enter` at the latest, and answered by one
+    /// completion with this token.
     ///
     /// # Safety
     ///
-    /// The memory and the descriptors that the op names stay valid until that completion was reaped, or this back end is known to have
-    /// ended it otherwise.
+    /// The memory and the descriptors that the op names stay valid until that completion was
+    /// reaped, or this back end is known to have ended it otherwise.
     pub(crate) unsafe fn push(&mut self, op: Op, token: u64, stats: &mut Stats) {
         stats.operations += 1;
         // SAFETY: the caller's contract is the same.
@@ -64,7 +65,18 @@ impl Backend {
             }
             // SAFETY: as above.
             Backend::Threads(_) => unsafe {
-                self.push_apart(Op::Rw { write, file, memory, offset, offload: false, priority }, token, stats)
+                self.push_apart(
+                    Op::Rw {
+                        write,
+                        file,
+                        memory,
+                        offset,
+                        offload: false,
+                        priority,
+                    },
+                    token,
+                    stats,
+                )
             },
         }
     }
@@ -81,7 +93,8 @@ impl Backend {
         unsafe { self.push(op, token, stats) }
     }
 
-    /// Asks to end an operation early. The operation itself still completes, with ECANCELED or with whatever came first.
+    /// Asks to end an operation early. The operation itself still completes, with ECANCELED or with
+    /// whatever came first.
     pub(crate) fn cancel(&mut self, token: u64) {
         either!(self, backend => backend.cancel(token))
     }
@@ -91,7 +104,8 @@ impl Backend {
         either!(self, backend => backend.enter(wait, stats))
     }
 
-    /// After an `enter` that waited: brings in what else has completed by now, if that takes a system call.
+    /// After an `enter` that waited: brings in what else has completed by now, if that takes a
+    /// system call.
     #[inline]
     pub(crate) fn gather(&mut self, stats: &mut Stats) {
         if let Backend::Uring(uring) = self {
@@ -119,7 +133,8 @@ impl Backend {
         }
     }
 
-    /// A descriptor that becomes readable, as an edge, when completions are there or the eventfd was written to.
+    /// A descriptor that becomes readable, as an edge, when completions are there or the eventfd
+    /// was written to.
     #[cfg(feature = "tokio")]
     pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
         match self {
@@ -136,7 +151,8 @@ impl Backend {
         }
     }
 
-    /// How many operations that may fault, and so may be stuck, can be in flight while others still get on.
+    /// How many operations that may fault, and so may be stuck, can be in flight while others still
+    /// get on.
     pub(crate) fn slow_limit(&self) -> usize {
         either!(self, backend => backend.slow_limit())
     }
@@ -170,7 +186,10 @@ impl Backend {
         match self {
             // SAFETY: the caller's contract.
             Backend::Uring(uring) => unsafe { uring.register_buffers(addr, len) },
-            Backend::Threads(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "worker threads have no registered buffers")),
+            Backend::Threads(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "worker threads have no registered buffers",
+            )),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Bounce buffers: aligned memory of the engine's own, for what a direct request can't be given.
 //!
-//! They lie in a memfd, so that a read or write on the memfd with the foreign memory as its address is a copy which the kernel makes, off
-//! the submitting thread, and which ends with a count where the foreign memory is bad.
+//! They lie in a memfd, so that a read or write on the memfd with the foreign memory as its address
+//! is a copy which the kernel makes, off the submitting thread, and which ends with a count where
+//! the foreign memory is bad.
 //!
 //! May know: the memfd and its mapping. Must not know: who copies what.
 
@@ -10,7 +11,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::op::FileRef;
 
-/// Buffers at most, and the size of each in bytes: the window, so that a bounced window is one copy.
+/// Buffers at most, and the size of each in bytes: the window, so that a bounced window is one
+/// copy.
 const COUNT: usize = 4;
 pub(crate) const SIZE: usize = 1 << 20;
 
@@ -29,14 +31,20 @@ pub(crate) struct Bounce {
 impl Bounce {
     pub(crate) fn new() -> io::Result<Bounce> {
         let bytes = COUNT * SIZE;
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         // SAFETY: the struct is ours and as large as the call wants it.
         if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } != 0 {
             return Err(io::Error::last_os_error());
         }
         if limit.rlim_cur < bytes as u64 {
             // ftruncate past the limit would raise SIGXFSZ.
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file size limit (RLIMIT_FSIZE) is below 4 MiB"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the file size limit (RLIMIT_FSIZE) is below 4 MiB",
+            ));
         }
         // SAFETY: the name ends in a zero byte.
         let fd = unsafe { libc::memfd_create(c"nofault-bounce".as_ptr(), libc::MFD_CLOEXEC) };
@@ -50,15 +58,29 @@ impl Bounce {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: a new mapping where the kernel likes: no memory of anybody's is replaced.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, memfd.as_raw_fd(), 0) };
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                memfd.as_raw_fd(),
+                0,
+            )
+        };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the range is the mapping just made. A child of fork has no use for it, and must not see I/O through it.
+        // SAFETY: the range is the mapping just made. A child of fork has no use for it, and must
+        // not see I/O through it.
         unsafe { libc::madvise(base, bytes, libc::MADV_DONTFORK) };
         let free = (0..COUNT as u8).rev().map(Place).collect();
-        Ok(Bounce { memfd, base: base.expose_provenance(), free, prepared: [false; COUNT] })
+        Ok(Bounce {
+            memfd,
+            base: base.expose_provenance(),
+            free,
+            prepared: [false; COUNT],
+        })
     }
 
     /// Takes a buffer, if one is free.
@@ -97,6 +119,11 @@ impl Bounce {
 impl Drop for Bounce {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours. The driver drops this only when no operation is in flight.
-        unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(self.base), COUNT * SIZE) };
+        unsafe {
+            libc::munmap(
+                std::ptr::with_exposed_provenance_mut(self.base),
+                COUNT * SIZE,
+            )
+        };
     }
 }

@@ -1,6 +1,7 @@
 //! How the actions of a transfer become operations, and completions its events.
 //!
-//! May know: slots, transfers, operations, bounce buffers. Must not know: who waits for a request, and what admits it.
+//! May know: slots, transfers, operations, bounce buffers. Must not know: who waits for a request,
+//! and what admits it.
 
 use super::Driver;
 use super::bounce;
@@ -16,17 +17,23 @@ impl Driver {
     #[cold]
     pub(super) fn unfold(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        let (&Work::Plain(sent), Some(file)) = (&slot.work, &slot.file) else { return };
+        let (&Work::Plain(sent), Some(file)) = (&slot.work, &slot.file) else {
+            return;
+        };
         let transfer = sent.submitted(file.geometry(sent.direction));
         let Segment { addr, len } = sent.segment();
-        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
+        let pinned = if sent.pinned {
+            self.find_pinned(addr, len)
+        } else {
+            None
+        };
         let slot = &mut self.slots[index as usize];
         slot.cold.pinned = pinned;
         slot.work = Work::Transfer(transfer);
     }
 
-    /// Looks at the memory of the requests that were made since the last turn, and submits those whose memory is there. One look serves
-    /// all that lie close together.
+    /// Looks at the memory of the requests that were made since the last turn, and submits those
+    /// whose memory is there. One look serves all that lie close together.
     #[inline]
     pub(super) fn look_at_unseen(&mut self) {
         if !self.unseen.is_empty() {
@@ -44,9 +51,19 @@ impl Driver {
                 && !slot.done
             {
                 let (access, Segment { addr, len }) = (access(sent.direction), sent.segment());
-                // Without the means to look, all of it counts as memory that a direct request must not be given.
-                let look = Look { bytes: 0, stop: Stop::NotDirect { bytes: len } };
-                ranges.push(Range { addr, len, access, name: key.index(), look });
+                // Without the means to look, all of it counts as memory that a direct request must
+                // not be given.
+                let look = Look {
+                    bytes: 0,
+                    stop: Stop::NotDirect { bytes: len },
+                };
+                ranges.push(Range {
+                    addr,
+                    len,
+                    access,
+                    name: key.index(),
+                    look,
+                });
             }
         }
         if let Some(residency) = &mut self.residency {
@@ -56,14 +73,26 @@ impl Driver {
             let Look { bytes, stop } = range.look;
             self.count_look(bytes, stop);
             let slot = &mut self.slots[range.name as usize];
-            let (Some(sent), Some(file)) = (slot.cold.unseen.take(), &slot.file) else { continue };
+            let (Some(sent), Some(file)) = (slot.cold.unseen.take(), &slot.file) else {
+                continue;
+            };
             if stop == Stop::End {
                 slot.work = Work::Plain(sent);
                 slot.main = true;
                 let memory = one(None, range.addr, range.len);
                 let token = token(range.name, Lane::Main);
                 // SAFETY: as in `start`.
-                unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset, slot.priority, token, &mut self.stats) };
+                unsafe {
+                    self.backend.push_rw(
+                        sent.direction,
+                        file.direct(),
+                        memory,
+                        sent.offset,
+                        slot.priority,
+                        token,
+                        &mut self.stats,
+                    )
+                };
                 continue;
             }
             let mut transfer = sent.transfer(file.geometry(sent.direction));
@@ -74,7 +103,14 @@ impl Driver {
                 transfer = sent.transfer(file.geometry(sent.direction));
             }
             slot.work = Work::Transfer(transfer);
-            self.drive(range.name, if looked { Event::Looked { bytes, stop } } else { Event::Start });
+            self.drive(
+                range.name,
+                if looked {
+                    Event::Looked { bytes, stop }
+                } else {
+                    Event::Start
+                },
+            );
         }
         (self.unseen, self.ranges) = (unseen, ranges);
     }
@@ -83,7 +119,11 @@ impl Driver {
     pub(super) fn answered(&mut self, index: u32, result: i32) {
         self.unfold(index);
         let slot = &mut self.slots[index as usize];
-        let result = if result < 0 { Err(-result) } else { Ok(result as usize) };
+        let result = if result < 0 {
+            Err(-result)
+        } else {
+            Ok(result as usize)
+        };
         let event = match slot.answer {
             Answer::Completed => Event::Completed(result),
             Answer::FaultedIn => Event::FaultedIn(result.map(drop)),
@@ -93,7 +133,8 @@ impl Driver {
                 return self.drive_deferred(index, Event::Completed(result));
             }
             Answer::Prepared => {
-                // If it failed the pages will be faulted in by the submission, which is slower and nothing else.
+                // If it failed the pages will be faulted in by the submission, which is slower and
+                // nothing else.
                 if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce) {
                     bounce.set_prepared(place);
                 }
@@ -109,7 +150,9 @@ impl Driver {
                 self.drive(index, event);
             }
             Work::Simple => self.end(index, result),
-            Work::Free | Work::Unseen | Work::Plain(_) => debug_assert!(false, "a completion for a free slot"),
+            Work::Free | Work::Unseen | Work::Plain(_) => {
+                debug_assert!(false, "a completion for a free slot")
+            }
         }
     }
 
@@ -126,7 +169,9 @@ impl Driver {
     pub(super) fn drive(&mut self, index: u32, event: Event) {
         let mut event = event;
         loop {
-            let Work::Transfer(transfer) = &mut self.slots[index as usize].work else { return };
+            let Work::Transfer(transfer) = &mut self.slots[index as usize].work else {
+                return;
+            };
             let (window, done) = (transfer.window(), transfer.done_before());
             let action = transfer.step(event);
             self.stats.windows_shrunk += u64::from(transfer.window() < window);
@@ -145,14 +190,27 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         if let Work::Transfer(transfer) = &mut slot.work {
             // The action may have been the first half of a bounce, which is answered by a copy.
-            let event = if transfer.awaits_copy() { Event::Copied(Err(libc::ECANCELED)) } else { event };
+            let event = if transfer.awaits_copy() {
+                Event::Copied(Err(libc::ECANCELED))
+            } else {
+                event
+            };
             self.drive(index, event);
         }
     }
 
     pub(super) fn look(&mut self, index: u32, len: usize) -> Event {
-        let Work::Transfer(transfer) = &self.slots[index as usize].work else { return Event::Looked { bytes: 0, stop: Stop::Absent } };
-        let (bytes, stop) = look_at(&mut self.residency, transfer.direction(), transfer.iter().pieces(0, len));
+        let Work::Transfer(transfer) = &self.slots[index as usize].work else {
+            return Event::Looked {
+                bytes: 0,
+                stop: Stop::Absent,
+            };
+        };
+        let (bytes, stop) = look_at(
+            &mut self.residency,
+            transfer.direction(),
+            transfer.iter().pieces(0, len),
+        );
         self.count_look(bytes, stop);
         Event::Looked { bytes, stop }
     }
@@ -168,22 +226,47 @@ impl Driver {
     /// Does what the transfer said.
     pub(super) fn carry_out(&mut self, index: u32, action: Action) {
         let slot = &mut self.slots[index as usize];
-        let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
+        let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else {
+            return;
+        };
         let write = transfer.direction() == Direction::Write;
         let priority = slot.priority;
         // What most requests need, and nothing else.
         match action {
-            Action::Submit { offset, len, offload } if slot.cold.bounce.is_none() => {
+            Action::Submit {
+                offset,
+                len,
+                offload,
+            } if slot.cold.bounce.is_none() => {
                 let file = file.direct();
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file, memory, offset, offload, priority }, Answer::Completed, offload);
+                self.start(
+                    index,
+                    Op::Rw {
+                        write,
+                        file,
+                        memory,
+                        offset,
+                        offload,
+                        priority,
+                    },
+                    Answer::Completed,
+                    offload,
+                );
                 return self.start_ahead(index);
             }
-            Action::Finish(result) if slot.cold.bounce.is_none() => return self.finish(index, result),
+            Action::Finish(result) if slot.cold.bounce.is_none() => {
+                return self.finish(index, result);
+            }
             _ => {}
         }
-        let bounces =
-            matches!(action, Action::CopyIn { .. } | Action::CopyOut { .. } | Action::BounceRead { .. } | Action::BounceWrite { .. });
+        let bounces = matches!(
+            action,
+            Action::CopyIn { .. }
+                | Action::CopyOut { .. }
+                | Action::BounceRead { .. }
+                | Action::BounceWrite { .. }
+        );
         if bounces {
             return self.carry_out_bounce(index, action);
         }
@@ -196,17 +279,57 @@ impl Driver {
         self.carry_out_main(index, action, write, main, buffered, false);
     }
 
-    pub(super) fn carry_out_main(&mut self, index: u32, action: Action, write: bool, main: FileRef, buffered: FileRef, freed: bool) {
+    pub(super) fn carry_out_main(
+        &mut self,
+        index: u32,
+        action: Action,
+        write: bool,
+        main: FileRef,
+        buffered: FileRef,
+        freed: bool,
+    ) {
         let priority = self.slots[index as usize].priority;
         match action {
-            Action::Submit { offset, len, offload } => {
+            Action::Submit {
+                offset,
+                len,
+                offload,
+            } => {
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: main, memory, offset, offload, priority }, Answer::Completed, offload);
+                self.start(
+                    index,
+                    Op::Rw {
+                        write,
+                        file: main,
+                        memory,
+                        offset,
+                        offload,
+                        priority,
+                    },
+                    Answer::Completed,
+                    offload,
+                );
             }
-            Action::Buffered { offset, len, offload } => {
+            Action::Buffered {
+                offset,
+                len,
+                offload,
+            } => {
                 self.stats.buffered += u64::from(len > 0);
                 let memory = self.memory(index, 0, len);
-                self.start(index, Op::Rw { write, file: buffered, memory, offset, offload, priority }, Answer::Completed, offload);
+                self.start(
+                    index,
+                    Op::Rw {
+                        write,
+                        file: buffered,
+                        memory,
+                        offset,
+                        offload,
+                        priority,
+                    },
+                    Answer::Completed,
+                    offload,
+                );
             }
             Action::FaultIn { len } => {
                 self.stats.fault_in_rounds += 1;
@@ -246,9 +369,20 @@ impl Driver {
         if !bounce.is_prepared(place) {
             // Its pages are not there yet: they too are faulted in off this thread.
             slot.cold.deferred = Some(action);
-            return self.start(index, Op::Populate { addr, len: bounce::SIZE, write: true }, Answer::Prepared, true);
+            return self.start(
+                index,
+                Op::Populate {
+                    addr,
+                    len: bounce::SIZE,
+                    write: true,
+                },
+                Answer::Prepared,
+                true,
+            );
         }
-        let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else { return };
+        let (Work::Transfer(transfer), Some(file)) = (&slot.work, &slot.file) else {
+            return;
+        };
         let (memfd, start) = (bounce.file(), bounce.offset(place));
         let write = transfer.direction() == Direction::Write;
         let (file, pinned, priority) = (file.direct(), slot.cold.pinned.is_some(), slot.priority);
@@ -258,7 +392,14 @@ impl Driver {
                 let memory = self.memory(index, 0, len);
                 self.start(
                     index,
-                    Op::Rw { write: true, file: memfd, memory, offset: start, offload: true, priority: 0 },
+                    Op::Rw {
+                        write: true,
+                        file: memfd,
+                        memory,
+                        offset: start,
+                        offload: true,
+                        priority: 0,
+                    },
                     Answer::Copied,
                     true,
                 );
@@ -268,9 +409,16 @@ impl Driver {
                 let mut from = addr + skip;
                 for piece in transfer.iter().pieces(0, len) {
                     let to = std::ptr::with_exposed_provenance_mut::<u8>(piece.addr);
-                    // SAFETY: the bounce buffer is this slot's and holds `skip + len` bytes; `to` is memory that the request lends to the
-                    // driver (`push`), and that is registered with the ring, so it is mapped and writable.
-                    unsafe { std::ptr::copy_nonoverlapping(std::ptr::with_exposed_provenance::<u8>(from), to, piece.len) };
+                    // SAFETY: the bounce buffer is this slot's and holds `skip + len` bytes; `to`
+                    // is memory that the request lends to the driver (`push`), and that is
+                    // registered with the ring, so it is mapped and writable.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(
+                            std::ptr::with_exposed_provenance::<u8>(from),
+                            to,
+                            piece.len,
+                        )
+                    };
                     from += piece.len;
                 }
                 self.drive(index, Event::Copied(Ok(len)));
@@ -278,12 +426,40 @@ impl Driver {
             Action::CopyOut { skip, len } => {
                 let memory = self.memory(index, 0, len);
                 let offset = start + skip as u64;
-                self.start(index, Op::Rw { write: false, file: memfd, memory, offset, offload: true, priority: 0 }, Answer::Copied, true);
+                self.start(
+                    index,
+                    Op::Rw {
+                        write: false,
+                        file: memfd,
+                        memory,
+                        offset,
+                        offload: true,
+                        priority: 0,
+                    },
+                    Answer::Copied,
+                    true,
+                );
             }
             Action::BounceRead { offset, len } | Action::BounceWrite { offset, len } => {
                 self.stats.bounced += u64::from(!write);
-                let memory = Memory::One { addr, len, fixed: None };
-                self.start(index, Op::Rw { write, file, memory, offset, offload: false, priority }, Answer::Completed, false);
+                let memory = Memory::One {
+                    addr,
+                    len,
+                    fixed: None,
+                };
+                self.start(
+                    index,
+                    Op::Rw {
+                        write,
+                        file,
+                        memory,
+                        offset,
+                        offload: false,
+                        priority,
+                    },
+                    Answer::Completed,
+                    false,
+                );
             }
             _ => debug_assert!(false, "{action:?} needs no bounce buffer"),
         }
@@ -300,34 +476,75 @@ impl Driver {
     /// The memory of the next operation: `len` bytes, `skip` bytes after the cursor.
     pub(super) fn memory(&mut self, index: u32, skip: usize, len: usize) -> Memory {
         let slot = &mut self.slots[index as usize];
-        let Work::Transfer(transfer) = &slot.work else { return Memory::One { addr: 0, len: 0, fixed: None } };
+        let Work::Transfer(transfer) = &slot.work else {
+            return Memory::One {
+                addr: 0,
+                len: 0,
+                fixed: None,
+            };
+        };
         let current = transfer.iter().current();
         let pinned = slot.cold.pinned;
         if skip == 0 && len > 0 && len <= current.len {
             return one(pinned.as_ref(), current.addr, len);
         }
         let mut pieces = transfer.iter().pieces(skip, len);
-        let Some(first) = pieces.next() else { return Memory::One { addr: 0, len: 0, fixed: None } };
-        let Some(second) = pieces.next() else { return one(pinned.as_ref(), first.addr, first.len) };
+        let Some(first) = pieces.next() else {
+            return Memory::One {
+                addr: 0,
+                len: 0,
+                fixed: None,
+            };
+        };
+        let Some(second) = pieces.next() else {
+            return one(pinned.as_ref(), first.addr, first.len);
+        };
         slot.cold.iovecs.clear();
-        slot.cold.iovecs.extend(
-            [first, second]
-                .into_iter()
-                .chain(pieces)
-                .map(|piece| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(piece.addr), iov_len: piece.len }),
-        );
-        Memory::Many { iov: slot.cold.iovecs.as_ptr(), count: slot.cold.iovecs.len() as u32 }
+        slot.cold
+            .iovecs
+            .extend(
+                [first, second]
+                    .into_iter()
+                    .chain(pieces)
+                    .map(|piece| libc::iovec {
+                        iov_base: std::ptr::with_exposed_provenance_mut(piece.addr),
+                        iov_len: piece.len,
+                    }),
+            );
+        Memory::Many {
+            iov: slot.cold.iovecs.as_ptr(),
+            count: slot.cold.iovecs.len() as u32,
+        }
     }
 
     /// Faulting in the whole pages around `len` contiguous bytes, `skip` bytes after the cursor.
     pub(super) fn populate(&self, index: u32, skip: usize, len: usize) -> Op {
-        let Work::Transfer(transfer) = &self.slots[index as usize].work else { return Op::Populate { addr: 0, len: 0, write: false } };
+        let Work::Transfer(transfer) = &self.slots[index as usize].work else {
+            return Op::Populate {
+                addr: 0,
+                len: 0,
+                write: false,
+            };
+        };
         let page = sys::page_size();
-        let here = transfer.iter().pieces(skip, len).next().map_or(0, |piece| piece.addr);
+        let here = transfer
+            .iter()
+            .pieces(skip, len)
+            .next()
+            .map_or(0, |piece| piece.addr);
         let addr = here & !(page - 1);
-        // Where the end of the address space is near, what is asked for is not there, and the kernel says so.
-        let len = here.saturating_add(len).saturating_sub(addr).checked_next_multiple_of(page).unwrap_or(usize::MAX & !(page - 1));
-        Op::Populate { addr, len, write: transfer.direction() == Direction::Read }
+        // Where the end of the address space is near, what is asked for is not there, and the
+        // kernel says so.
+        let len = here
+            .saturating_add(len)
+            .saturating_sub(addr)
+            .checked_next_multiple_of(page)
+            .unwrap_or(usize::MAX & !(page - 1));
+        Op::Populate {
+            addr,
+            len,
+            write: transfer.direction() == Direction::Read,
+        }
     }
 
     /// Starts a slot's main operation. `slow`: it may be stuck, and waits for a place among those.
@@ -346,9 +563,13 @@ impl Driver {
         }
         slot.main = true;
         slot.cold.slow = slow;
-        // SAFETY: the memory is valid until the request is over, by the contract of `push`, or belongs to the slot (iovecs) or to this
-        // driver (bounce); neither is touched before the completion. The slot keeps the file, and with it the descriptor, as long.
-        unsafe { self.backend.push(op, token(index, Lane::Main), &mut self.stats) };
+        // SAFETY: the memory is valid until the request is over, by the contract of `push`, or
+        // belongs to the slot (iovecs) or to this driver (bounce); neither is touched before the
+        // completion. The slot keeps the file, and with it the descriptor, as long.
+        unsafe {
+            self.backend
+                .push(op, token(index, Lane::Main), &mut self.stats)
+        };
     }
 
     pub(super) fn leave_slow_lane(&mut self) {
@@ -361,7 +582,8 @@ impl Driver {
         }
     }
 
-    /// Faults in what comes next while the main operation is under way, if the slow lane has a place that nobody waits for.
+    /// Faults in what comes next while the main operation is under way, if the slow lane has a
+    /// place that nobody waits for.
     pub(super) fn start_ahead(&mut self, index: u32) {
         if self.slow.active >= self.slow.limit {
             return;
@@ -370,20 +592,32 @@ impl Driver {
         if slot.done || slot.cold.result.is_some() {
             return;
         }
-        let Work::Transfer(transfer) = &mut slot.work else { return };
-        let Some(ahead) = transfer.ahead() else { return };
+        let Work::Transfer(transfer) = &mut slot.work else {
+            return;
+        };
+        let Some(ahead) = transfer.ahead() else {
+            return;
+        };
         slot.cold.ahead_end = transfer.ahead_end(ahead);
         let op = self.populate(index, ahead.skip, ahead.len);
         self.slow.active += 1;
         self.stats.fault_in_ahead += 1;
         // SAFETY: as in `start`; the request is not over before its fault-in ahead is (`finish`).
-        unsafe { self.backend.push(op, token(index, Lane::Ahead), &mut self.stats) };
+        unsafe {
+            self.backend
+                .push(op, token(index, Lane::Ahead), &mut self.stats)
+        };
     }
 
     pub(super) fn ahead_ended(&mut self, index: u32, result: i32) {
         let slot = &mut self.slots[index as usize];
-        let Work::Transfer(transfer) = &mut slot.work else { return };
-        let awaited = transfer.ahead_ended(slot.cold.ahead_end, if result < 0 { Err(-result) } else { Ok(()) });
+        let Work::Transfer(transfer) = &mut slot.work else {
+            return;
+        };
+        let awaited = transfer.ahead_ended(
+            slot.cold.ahead_end,
+            if result < 0 { Err(-result) } else { Ok(()) },
+        );
         match slot.cold.result {
             Some(result) => self.end(index, result),
             None if awaited => self.drive(index, Event::AheadEnded),
@@ -456,7 +690,9 @@ impl Driver {
     #[cold]
     fn record_latency(&mut self, index: u32) {
         let now = self.now();
-        self.stats.latency.record(now.saturating_sub(self.slots[index as usize].cold.started_ns));
+        self.stats
+            .latency
+            .record(now.saturating_sub(self.slots[index as usize].cold.started_ns));
     }
 }
 
@@ -467,12 +703,19 @@ fn access(direction: Direction) -> Access {
     }
 }
 
-/// Looks without faulting. Without the means to look, all of it counts as memory that a direct request must not be given.
-pub(super) fn look_at(residency: &mut Option<Residency>, direction: Direction, pieces: impl Iterator<Item = Segment>) -> (usize, Stop) {
+/// Looks without faulting. Without the means to look, all of it counts as memory that a direct
+/// request must not be given.
+pub(super) fn look_at(
+    residency: &mut Option<Residency>,
+    direction: Direction,
+    pieces: impl Iterator<Item = Segment>,
+) -> (usize, Stop) {
     let access = access(direction);
     let mut bytes = 0;
     for piece in pieces {
-        let Some(residency) = residency else { return (0, Stop::NotDirect { bytes: piece.len }) };
+        let Some(residency) = residency else {
+            return (0, Stop::NotDirect { bytes: piece.len });
+        };
         let look = residency.look(piece.addr, piece.len, access);
         bytes += look.bytes;
         if look.stop != Stop::End {

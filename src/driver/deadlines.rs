@@ -28,12 +28,21 @@ impl Deadlines {
         self.0.is_empty()
     }
 
-    /// Adds one. Those of requests that are over are thrown out before they are more than the others can be.
-    pub(super) fn add(&mut self, due: Instant, whose: Whose, slots: &[Slot], waiting: &VecDeque<(u64, Waker)>) {
+    /// Adds one. Those of requests that are over are thrown out before they are more than the
+    /// others can be.
+    pub(super) fn add(
+        &mut self,
+        due: Instant,
+        whose: Whose,
+        slots: &[Slot],
+        waiting: &VecDeque<(u64, Waker)>,
+    ) {
         if self.0.len() >= 2 * (slots.len() + waiting.len()) {
             self.0.retain(|Reverse((_, whose))| match whose {
                 Whose::Request(key) => slots[key.index() as usize].turn == key.turn(),
-                Whose::Ticket(ticket) => waiting.binary_search_by_key(ticket, |(ticket, _)| *ticket).is_ok(),
+                Whose::Ticket(ticket) => waiting
+                    .binary_search_by_key(ticket, |(ticket, _)| *ticket)
+                    .is_ok(),
             });
         }
         self.0.push(Reverse((due, whose)));
@@ -58,7 +67,9 @@ impl Deadlines {
     /// The wait, ended by the first deadline.
     #[inline]
     pub(super) fn bound(&self, wait: Wait) -> Wait {
-        let Some(first) = self.next() else { return wait };
+        let Some(first) = self.next() else {
+            return wait;
+        };
         let left = first.saturating_duration_since(Instant::now());
         match wait {
             Wait::No => Wait::No,

@@ -1,7 +1,7 @@
 //! A histogram of durations: fixed memory, one addition to record.
 //!
-//! Sixteen buckets for each power of two of nanoseconds, so a quantile is at most 6.25 % too high. Kept here, and not taken from a library,
-//! because it stands on the hot path of every request.
+//! Sixteen buckets for each power of two of nanoseconds, so a quantile is at most 6.25 % too high.
+//! Kept here, and not taken from a library, because it stands on the hot path of every request.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,12 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { counts: Box::new([0; BUCKETS]), total: 0, sum_ns: 0, max_ns: 0 }
+        Histogram {
+            counts: Box::new([0; BUCKETS]),
+            total: 0,
+            sum_ns: 0,
+            max_ns: 0,
+        }
     }
 }
 
@@ -76,7 +81,8 @@ impl Histogram {
         Duration::from_nanos(self.sum_ns.checked_div(self.total).unwrap_or(0))
     }
 
-    /// The duration that `quantile` (0 to 1) of all recorded ones do not exceed, at most 6.25 % too high; zero if nothing was recorded.
+    /// The duration that `quantile` (0 to 1) of all recorded ones do not exceed, at most 6.25 % too
+    /// high; zero if nothing was recorded.
     pub fn quantile(&self, quantile: f64) -> Duration {
         let rank = ((quantile.clamp(0.0, 1.0) * self.total as f64).ceil() as u64).max(1);
         let mut seen = 0;
@@ -103,7 +109,14 @@ impl fmt::Debug for Histogram {
 
 impl fmt::Display for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p50 {:.1?}, p99 {:.1?}, max {:.1?} ({})", self.quantile(0.5), self.quantile(0.99), self.max(), self.total)
+        write!(
+            f,
+            "p50 {:.1?}, p99 {:.1?}, max {:.1?} ({})",
+            self.quantile(0.5),
+            self.quantile(0.99),
+            self.max(),
+            self.total
+        )
     }
 }
 
@@ -117,7 +130,10 @@ mod tests {
             for near in [0u64, 1, 2] {
                 let value = (1u64 << shift).saturating_sub(1).saturating_add(near);
                 let upper = upper(bucket(value));
-                assert!(upper >= value && upper - value <= value / 16, "{value} {upper}");
+                assert!(
+                    upper >= value && upper - value <= value / 16,
+                    "{value} {upper}"
+                );
             }
         }
         assert!(bucket(u64::MAX) < BUCKETS);
@@ -125,7 +141,11 @@ mod tests {
 
     #[test]
     fn a_sum_is_as_if_all_had_been_recorded_in_one() {
-        let (mut one, mut other, mut both) = (Histogram::default(), Histogram::default(), Histogram::default());
+        let (mut one, mut other, mut both) = (
+            Histogram::default(),
+            Histogram::default(),
+            Histogram::default(),
+        );
         for ns in 1..1000u64 {
             if ns % 3 == 0 {
                 one.record(ns * 7)
@@ -135,7 +155,10 @@ mod tests {
             both.record(ns * 7);
         }
         one.add(&other);
-        assert_eq!((one.count(), one.max(), one.mean()), (both.count(), both.max(), both.mean()));
+        assert_eq!(
+            (one.count(), one.max(), one.mean()),
+            (both.count(), both.max(), both.mean())
+        );
         assert_eq!(one.counts, both.counts);
     }
 

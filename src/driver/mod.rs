@@ -1,15 +1,18 @@
 //! The table of requests in flight, over one back end.
 //!
-//! Carries out the actions of each [`Transfer`], turns completions into its events, and keeps within bounds what is in flight. No futures and
-//! no runtime: [`Driver::push`], [`Driver::turn`], [`Driver::take`].
+//! Carries out the actions of each [`Transfer`], turns completions into its events, and keeps
+//! within bounds what is in flight. No futures and no runtime: [`Driver::push`], [`Driver::turn`],
+//! [`Driver::take`].
 //!
-//! May know: transfers, looks, operations, files. Must not know: which type of buffer lies behind an address; it gets an address, a promise
-//! (see [`Driver::push`]), and if the caller goes away the buffer itself, to be kept until the kernel is done.
+//! May know: transfers, looks, operations, files. Must not know: which type of buffer lies behind
+//! an address; it gets an address, a promise (see [`Driver::push`]), and if the caller goes away
+//! the buffer itself, to be kept until the kernel is done.
 //!
 //! # What may be stuck
 //!
-//! Operations that touch memory which may fault (fault-ins, copies, offloaded reads and writes) can be held by a fault that nobody resolves. They
-//! pass through the slow lane: a bounded number is in flight, fewer than the workers there are, and the rest waits in order.
+//! Operations that touch memory which may fault (fault-ins, copies, offloaded reads and writes) can
+//! be held by a fault that nobody resolves. They pass through the slow lane: a bounded number is in
+//! flight, fewer than the workers there are, and the rest waits in order.
 
 mod backend;
 mod bounce;
@@ -124,7 +127,8 @@ pub(crate) struct Driver {
     id: u64,
     /// The time of a request is taken if its number has none of these bits. All of them: never.
     timed: u64,
-    /// After so many more plain requests what is queued is started, and the turn is not waited for. See [`turn::Early`].
+    /// After so many more plain requests what is queued is started, and the turn is not waited for.
+    /// See [`turn::Early`].
     early: turn::Early,
     pub(crate) stats: Stats,
     completions: Vec<Completion>,
@@ -134,7 +138,8 @@ pub(crate) struct Driver {
     pub(crate) graves: Vec<Box<dyn Any>>,
     /// Who takes turns when something is queued, where nobody calls `turn` anyway. Woken once.
     pub(crate) starter: Option<Waker>,
-    /// Requests with memory that has to be looked at before they are submitted; some may be over already.
+    /// Requests with memory that has to be looked at before they are submitted; some may be over
+    /// already.
     unseen: Vec<Key>,
     /// For the looks of one turn.
     ranges: Vec<Range>,
@@ -167,16 +172,20 @@ impl Driver {
         let depth = config.depth.clamp(1, 1 << 15);
         let mut stats = Stats::default();
         // Each request has at most a main operation and a fault-in ahead with the kernel.
-        let uring = |stats: &mut Stats| match Uring::new(2 * depth, config.timing, config.wishes, stats) {
-            Ok(uring) => Ok(Backend::Uring(Box::new(uring))),
-            Err(error) => {
-                let why = explain(&error);
-                stats.fallback(why.clone());
-                Err((error, why))
-            }
-        };
+        let uring =
+            |stats: &mut Stats| match Uring::new(2 * depth, config.timing, config.wishes, stats) {
+                Ok(uring) => Ok(Backend::Uring(Box::new(uring))),
+                Err(error) => {
+                    let why = explain(&error);
+                    stats.fallback(why.clone());
+                    Err((error, why))
+                }
+            };
         let (backend, reason) = match config.backend {
-            BackendChoice::Threads => (Backend::Threads(Box::new(Threads::new()?)), Some("worker threads were asked for".to_owned())),
+            BackendChoice::Threads => (
+                Backend::Threads(Box::new(Threads::new()?)),
+                Some("worker threads were asked for".to_owned()),
+            ),
             BackendChoice::Uring => match uring(&mut stats) {
                 Ok(backend) => (backend, None),
                 Err((error, why)) => return Err(io::Error::new(error.kind(), why)),
@@ -191,9 +200,18 @@ impl Driver {
                 stats.fallback(format!("no look at memory, all of the caller's goes by copies: /proc/self/pagemap: {error}"))
             })
             .ok();
-        let bounce =
-            Bounce::new().inspect_err(|error| stats.fallback(format!("no bounce buffers, the page cache takes their work: {error}"))).ok();
-        let slow = SlowLane { active: 0, limit: backend.slow_limit().max(1), queue: VecDeque::new() };
+        let bounce = Bounce::new()
+            .inspect_err(|error| {
+                stats.fallback(format!(
+                    "no bounce buffers, the page cache takes their work: {error}"
+                ))
+            })
+            .ok();
+        let slow = SlowLane {
+            active: 0,
+            limit: backend.slow_limit().max(1),
+            queue: VecDeque::new(),
+        };
         Ok(Driver {
             stats,
             woken: Vec::new(),
@@ -259,7 +277,11 @@ impl Driver {
 
     pub(crate) fn stats(&self) -> Stats {
         let look_calls = self.residency.as_ref().map_or(0, Residency::system_calls);
-        Stats { in_flight: self.in_flight() as u64, look_calls, ..self.stats.clone() }
+        Stats {
+            in_flight: self.in_flight() as u64,
+            look_calls,
+            ..self.stats.clone()
+        }
     }
 
     fn now(&mut self) -> u64 {
@@ -272,7 +294,9 @@ impl Driver {
     /// Gives the file's descriptors places in the ring's table, if there are any.
     pub(crate) fn adopt(&mut self, file: &FileShared) {
         self.tidy();
-        let direct = file.direct_fd().and_then(|fd| self.backend.register_file(fd));
+        let direct = file
+            .direct_fd()
+            .and_then(|fd| self.backend.register_file(fd));
         let buffered = self.backend.register_file(file.buffered_fd());
         file.set_places(buffered, direct);
         file.set_polled(self.backend.polls());
@@ -282,15 +306,21 @@ impl Driver {
     ///
     /// # Safety
     ///
-    /// The range stays mapped until the driver is gone, or for as long as it is not in [`Driver::unpinned`].
+    /// The range stays mapped until the driver is gone, or for as long as it is not in
+    /// [`Driver::unpinned`].
     pub(crate) unsafe fn pin(&mut self, addr: usize, len: usize) -> io::Result<Pinned> {
         self.tidy();
         // SAFETY: the caller's contract.
         let registered = unsafe { self.backend.register_buffers(addr, len) };
         let index = registered.inspect_err(|error| {
-            self.stats.fallback(format!("memory is not pinned: {}", explain_pin(error)));
+            self.stats
+                .fallback(format!("memory is not pinned: {}", explain_pin(error)));
         })?;
-        let pinned = Pinned { engine: self.id, base: addr, index };
+        let pinned = Pinned {
+            engine: self.id,
+            base: addr,
+            index,
+        };
         self.pinnings.push(Pinning { pinned, len });
         Ok(pinned)
     }
@@ -301,7 +331,9 @@ impl Driver {
 
     /// The registration that holds all of a range.
     pub(crate) fn find_pinned(&self, addr: usize, len: usize) -> Option<Pinned> {
-        let holds = |p: &&Pinning| addr >= p.pinned.base && len <= p.len && addr - p.pinned.base <= p.len - len;
+        let holds = |p: &&Pinning| {
+            addr >= p.pinned.base && len <= p.len && addr - p.pinned.base <= p.len - len
+        };
         self.pinnings.iter().find(holds).map(|p| p.pinned)
     }
 
@@ -316,8 +348,11 @@ impl Driver {
     #[cold]
     fn give_back(&mut self) {
         loop {
-            // Closing a place may drop nothing of ours, so the borrow is over before anything else happens.
-            let Some(index) = self.retired.borrow_mut().pop() else { break };
+            // Closing a place may drop nothing of ours, so the borrow is over before anything else
+            // happens.
+            let Some(index) = self.retired.borrow_mut().pop() else {
+                break;
+            };
             self.backend.unregister_file(index);
         }
         for (gone, memory) in self.unpinned.take() {
@@ -333,29 +368,61 @@ impl Driver {
         !self.free.is_empty()
     }
 
-    /// Starts a read or write of one range, if there is room and nothing speaks against sending all of it at once. Most requests end here.
+    /// Starts a read or write of one range, if there is room and nothing speaks against sending all
+    /// of it at once. Most requests end here.
     ///
     /// # Safety
     ///
     /// As for [`Driver::push`].
-    pub(crate) unsafe fn push_plain(&mut self, file: &Rc<FileShared>, plain: &Plain, tell: Tell) -> Option<Key> {
-        let Plain { direction, segment: Segment { addr, len }, offset, .. } = *plain;
+    pub(crate) unsafe fn push_plain(
+        &mut self,
+        file: &Rc<FileShared>,
+        plain: &Plain,
+        tell: Tell,
+    ) -> Option<Key> {
+        let Plain {
+            direction,
+            segment: Segment { addr, len },
+            offset,
+            ..
+        } = *plain;
         if !file.takes_plain(direction, addr, len, offset) {
             return None;
         }
-        let pinned = plain.pinned.as_ref().filter(|pinned| pinned.engine == self.id);
-        let trust = if pinned.is_some() { Trust::Full } else { plain.trust };
+        let pinned = plain
+            .pinned
+            .as_ref()
+            .filter(|pinned| pinned.engine == self.id);
+        let trust = if pinned.is_some() {
+            Trust::Full
+        } else {
+            plain.trust
+        };
         if trust == Trust::Offload {
             return None;
         }
-        let sent = Sent { addr, offset, len: u32::try_from(len).ok()?, direction, trust, pinned: pinned.is_some() };
+        let sent = Sent {
+            addr,
+            offset,
+            len: u32::try_from(len).ok()?,
+            direction,
+            trust,
+            pinned: pinned.is_some(),
+        };
         if self.early.is_time() {
             self.start_early();
         }
         let index = self.free.pop()?;
         let slot = &mut self.slots[index as usize];
         let key = Key::new(index, slot.turn);
-        slot.begin(file.clone(), if trust == Trust::Look { Work::Unseen } else { Work::Plain(sent) });
+        slot.begin(
+            file.clone(),
+            if trust == Trust::Look {
+                Work::Unseen
+            } else {
+                Work::Plain(sent)
+            },
+        );
         slot.answer = Answer::Completed;
         slot.priority = plain.options.priority;
         if let Tell::List { list, name } = tell {
@@ -368,7 +435,17 @@ impl Driver {
             slot.main = true;
             let (priority, memory) = (plain.options.priority, one(pinned, addr, len));
             // SAFETY: as in `start`.
-            unsafe { self.backend.push_rw(direction, file.direct(), memory, offset, priority, token(index, Lane::Main), &mut self.stats) };
+            unsafe {
+                self.backend.push_rw(
+                    direction,
+                    file.direct(),
+                    memory,
+                    offset,
+                    priority,
+                    token(index, Lane::Main),
+                    &mut self.stats,
+                )
+            };
         }
         if plain.options.timeout_ns != 0 {
             self.set_deadline(key, plain.options.due());
@@ -380,7 +457,8 @@ impl Driver {
     #[cold]
     fn set_deadline(&mut self, key: Key, due: Option<Instant>) {
         if let Some(due) = due {
-            self.deadlines.add(due, Whose::Request(key), &self.slots, &self.waiting);
+            self.deadlines
+                .add(due, Whose::Request(key), &self.slots, &self.waiting);
         }
     }
 
@@ -404,18 +482,26 @@ impl Driver {
         }
     }
 
-    /// Starts a request. There must be room: asked apart, because a request is large, and handing it back costs as much as starting it.
+    /// Starts a request. There must be room: asked apart, because a request is large, and handing
+    /// it back costs as much as starting it.
     ///
     /// # Safety
     ///
-    /// The memory that a transfer names may be read, and for a read from the file written, by the kernel and by this driver from now until
-    /// the result was taken with [`Driver::take`] or [`Driver::take_ended`]; or it was left to [`Driver::abandon`], whose buffer keeps it
-    /// valid.
+    /// The memory that a transfer names may be read, and for a read from the file written, by the
+    /// kernel and by this driver from now until the result was taken with [`Driver::take`] or
+    /// [`Driver::take_ended`]; or it was left to [`Driver::abandon`], whose buffer keeps it valid.
     pub(crate) unsafe fn push(&mut self, request: Request, tell: Tell) -> Key {
-        let Some(index) = self.free.pop() else { unreachable!("has_room was not asked") };
+        let Some(index) = self.free.pop() else {
+            unreachable!("has_room was not asked")
+        };
         self.count_start(index);
         let slot = &mut self.slots[index as usize];
-        debug_assert!(matches!(slot.work, Work::Free) && !slot.done && slot.owner == Owner::Asker && slot.cold.bounce.is_none());
+        debug_assert!(
+            matches!(slot.work, Work::Free)
+                && !slot.done
+                && slot.owner == Owner::Asker
+                && slot.cold.bounce.is_none()
+        );
         let key = Key::new(index, slot.turn);
         slot.priority = request.priority;
         if let Tell::List { list, name } = tell {
@@ -424,7 +510,13 @@ impl Driver {
         self.set_deadline(key, request.due);
         let slot = &mut self.slots[index as usize];
         match request.kind {
-            Kind::Transfer { direction, segments, offset, trust, pinned } => {
+            Kind::Transfer {
+                direction,
+                segments,
+                offset,
+                trust,
+                pinned,
+            } => {
                 let total = match admit(&request.file, direction, &segments, offset) {
                     Ok(total) => total,
                     Err(result) => {
@@ -437,25 +529,40 @@ impl Driver {
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
                 slot.cold.pinned = pinned;
                 let geometry = request.file.geometry(direction);
-                slot.work = Work::Transfer(Box::new(Transfer::new(direction, trust, geometry, segments, offset, total)));
+                slot.work = Work::Transfer(Box::new(Transfer::new(
+                    direction, trust, geometry, segments, offset, total,
+                )));
                 slot.file = Some(request.file);
                 self.drive(index, Event::Start);
             }
             Kind::Sync { data_only } => {
-                let op = Op::Sync { file: request.file.buffered(), data_only };
+                let op = Op::Sync {
+                    file: request.file.buffered(),
+                    data_only,
+                };
                 self.start_simple(index, request.file, op);
             }
             Kind::Allocate { offset, len } => {
-                let op = Op::Allocate { file: request.file.buffered(), offset, len };
+                let op = Op::Allocate {
+                    file: request.file.buffered(),
+                    offset,
+                    len,
+                };
                 self.start_simple(index, request.file, op);
             }
             Kind::SetLen { len } => {
                 if self.backend.can_set_len() {
-                    let op = Op::SetLen { file: request.file.buffered(), len };
+                    let op = Op::SetLen {
+                        file: request.file.buffered(),
+                        len,
+                    };
                     self.start_simple(index, request.file, op);
                 } else {
                     slot.work = Work::Simple;
-                    let result = threads::carry_out(Op::SetLen { file: request.file.descriptor(), len });
+                    let result = threads::carry_out(Op::SetLen {
+                        file: request.file.descriptor(),
+                        len,
+                    });
                     self.end(index, if result < 0 { Err(-result) } else { Ok(0) });
                 }
             }
@@ -491,10 +598,14 @@ impl Driver {
 
     /// Opens a list of results.
     pub(crate) fn open_list(&mut self) -> u32 {
-        let place = self.lists.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.lists.push(None);
-            self.lists.len() - 1
-        });
+        let place = self
+            .lists
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.lists.push(None);
+                self.lists.len() - 1
+            });
         self.lists[place] = Some(List::default());
         place as u32
     }
@@ -505,12 +616,20 @@ impl Driver {
         self.bury(old.and_then(|list| list.waker));
     }
 
-    /// Swaps the results that a list has with `into`, which is empty. If there are none, `waker` is woken as soon as there are.
+    /// Swaps the results that a list has with `into`, which is empty. If there are none, `waker` is
+    /// woken as soon as there are.
     pub(crate) fn take_ended(&mut self, list: u32, into: &mut Vec<Ended>, waker: Option<&Waker>) {
-        let Some(list) = self.lists.get_mut(list as usize).and_then(Option::as_mut) else { return };
+        let Some(list) = self.lists.get_mut(list as usize).and_then(Option::as_mut) else {
+            return;
+        };
         std::mem::swap(&mut list.ended, into);
         let Some(waker) = waker else { return };
-        if into.is_empty() && !list.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        if into.is_empty()
+            && !list
+                .waker
+                .as_ref()
+                .is_some_and(|known| known.will_wake(waker))
+        {
             let old = list.waker.replace(waker.clone());
             self.bury(old);
         }
@@ -521,7 +640,8 @@ impl Driver {
         matches!(self.lists.get(list as usize), Some(Some(list)) if !list.ended.is_empty())
     }
 
-    /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is dropped when the kernel is done with it.
+    /// Nobody waits for the request any more. It is cancelled as far as it can be; `buffer` is
+    /// dropped when the kernel is done with it.
     pub(crate) fn abandon(&mut self, key: Key, buffer: Box<dyn Any>) {
         let index = key.index();
         let slot = &mut self.slots[index as usize];
@@ -550,7 +670,8 @@ impl Driver {
         }
     }
 
-    /// Keeps a waker for which there is no use until the driver is not borrowed: it may own a task, and that requests of this engine.
+    /// Keeps a waker for which there is no use until the driver is not borrowed: it may own a task,
+    /// and that requests of this engine.
     #[inline]
     fn bury(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
@@ -586,7 +707,9 @@ impl Driver {
     /// Cancels everything that is in flight.
     pub(crate) fn cancel_all(&mut self) {
         for index in 0..self.slots.len() as u32 {
-            if !matches!(self.slots[index as usize].work, Work::Free) && !self.slots[index as usize].done {
+            if !matches!(self.slots[index as usize].work, Work::Free)
+                && !self.slots[index as usize].done
+            {
                 self.cancel(index);
             }
         }
@@ -616,7 +739,12 @@ impl Driver {
     #[inline(always)]
     fn vacate(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.main && slot.cold.parked.is_none() && slot.cold.deferred.is_none() && slot.cold.bounce.is_none());
+        debug_assert!(
+            !slot.main
+                && slot.cold.parked.is_none()
+                && slot.cold.deferred.is_none()
+                && slot.cold.bounce.is_none()
+        );
         debug_assert!(!slot.timed && slot.cold.waker.is_none() && slot.cold.keeps.is_none());
         if !matches!(slot.work, Work::Plain(_)) {
             slot.cold.pinned = None;
@@ -630,10 +758,13 @@ impl Driver {
         self.free.push(index);
     }
 
-    /// A place in the queue of those who found no free slot. `ticket` is what an earlier call returned.
+    /// A place in the queue of those who found no free slot. `ticket` is what an earlier call
+    /// returned.
     pub(crate) fn wait_for_slot(&mut self, ticket: Option<u64>, waker: &Waker) -> u64 {
         if let Some(ticket) = ticket
-            && let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+            && let Ok(at) = self
+                .waiting
+                .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
         {
             if !self.waiting[at].1.will_wake(waker) {
                 let old = std::mem::replace(&mut self.waiting[at].1, waker.clone());
@@ -649,14 +780,19 @@ impl Driver {
         self.next_ticket
     }
 
-    /// Also wakes whoever waits in that queue when `due` has come. To be called once for each ticket and time.
+    /// Also wakes whoever waits in that queue when `due` has come. To be called once for each
+    /// ticket and time.
     pub(crate) fn remind(&mut self, ticket: u64, due: Instant) {
-        self.deadlines.add(due, Whose::Ticket(ticket), &self.slots, &self.waiting);
+        self.deadlines
+            .add(due, Whose::Ticket(ticket), &self.slots, &self.waiting);
     }
 
     /// Gives up a place in that queue; if it was called up already, the next in line is.
     pub(crate) fn leave_queue(&mut self, ticket: u64) {
-        match self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+        match self
+            .waiting
+            .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+        {
             Ok(at) => {
                 let old = self.waiting.remove(at).map(|(_, waker)| waker);
                 self.bury(old);

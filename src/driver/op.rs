@@ -1,6 +1,7 @@
 //! What a back end is asked to do, and how it answers.
 //!
-//! An [`Op`] is one system call's worth of work. It knows descriptors and addresses, and nothing of requests, windows or results.
+//! An [`Op`] is one system call's worth of work. It knows descriptors and addresses, and nothing of
+//! requests, windows or results.
 
 use std::os::fd::RawFd;
 
@@ -18,21 +19,33 @@ impl FileRef {
     /// What the back end that gave this place, or none, knows the descriptor by.
     pub(crate) fn new(descriptor: RawFd, place: Option<u32>) -> FileRef {
         let place = place.and_then(|place| RawFd::try_from(place).ok());
-        FileRef { number: place.unwrap_or(descriptor), registered: place.is_some(), polled: false }
+        FileRef {
+            number: place.unwrap_or(descriptor),
+            registered: place.is_some(),
+            polled: false,
+        }
     }
 
     /// For who knows of no table.
     pub(crate) fn descriptor(self) -> RawFd {
-        debug_assert!(!self.registered, "a place in the ring's table is no descriptor");
+        debug_assert!(
+            !self.registered,
+            "a place in the ring's table is no descriptor"
+        );
         self.number
     }
 }
 
-/// The memory side of a read or write. Whoever makes the op keeps it valid until the op's completion was reaped.
+/// The memory side of a read or write. Whoever makes the op keeps it valid until the op's
+/// completion was reaped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Memory {
     /// One range. `fixed` is the index of the registered buffer that holds all of it.
-    One { addr: usize, len: usize, fixed: Option<u16> },
+    One {
+        addr: usize,
+        len: usize,
+        fixed: Option<u16>,
+    },
     /// `count` structs of type iovec at `iov`.
     Many { iov: *const libc::iovec, count: u32 },
 }
@@ -45,7 +58,8 @@ pub(crate) enum Op {
         file: FileRef,
         memory: Memory,
         offset: u64,
-        /// Not on the submitting thread: the memory may fault, or the request came back with EAGAIN.
+        /// Not on the submitting thread: the memory may fault, or the request came back with
+        /// EAGAIN.
         offload: bool,
         /// As in ioprio_set(2); 0: the thread's own.
         priority: u16,

@@ -12,7 +12,8 @@ pub(crate) struct Pinning {
     pub(crate) len: usize,
 }
 
-/// Memory that was pinned and is no longer needed. Filled from any thread; the memory is dropped after its registration.
+/// Memory that was pinned and is no longer needed. Filled from any thread; the memory is dropped
+/// after its registration.
 #[derive(Clone, Default)]
 pub(crate) struct Unpinned(Arc<UnpinnedList>);
 
@@ -24,7 +25,11 @@ struct UnpinnedList {
 
 impl Unpinned {
     pub(crate) fn push(&self, pinning: Pinning, memory: Box<dyn Send + Sync>) {
-        self.0.list.lock().unwrap_or_else(PoisonError::into_inner).push((pinning, memory));
+        self.0
+            .list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((pinning, memory));
         self.0.some.store(true, Ordering::Release);
     }
 

@@ -11,9 +11,12 @@ use super::op::Op;
 use crate::file::FileShared;
 use crate::memory::Pinned;
 use crate::sys::Errno;
-use crate::transfer::{Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust};
+use crate::transfer::{
+    Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust,
+};
 
-/// Names a request in flight. Good until its result was taken or it was abandoned; for one of a list, until it is over.
+/// Names a request in flight. Good until its result was taken or it was abandoned; for one of a
+/// list, until it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(NonZeroU64);
 
@@ -76,7 +79,12 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(file: Rc<FileShared>, kind: Kind, options: Options) -> Request {
-        Request { file, kind, priority: options.priority, due: options.due() }
+        Request {
+            file,
+            kind,
+            priority: options.priority,
+            due: options.due(),
+        }
     }
 
     /// Whether its time is over.
@@ -107,10 +115,23 @@ impl Options {
 
 /// What a request asks for.
 pub(crate) enum Kind {
-    Transfer { direction: Direction, segments: Segments, offset: u64, trust: Trust, pinned: Option<Pinned> },
-    Sync { data_only: bool },
-    Allocate { offset: u64, len: u64 },
-    SetLen { len: u64 },
+    Transfer {
+        direction: Direction,
+        segments: Segments,
+        offset: u64,
+        trust: Trust,
+        pinned: Option<Pinned>,
+    },
+    Sync {
+        data_only: bool,
+    },
+    Allocate {
+        offset: u64,
+        len: u64,
+    },
+    SetLen {
+        len: u64,
+    },
 }
 
 /// Which of a slot's operations a completion belongs to.
@@ -125,7 +146,14 @@ pub(super) fn token(index: u32, lane: Lane) -> u64 {
 }
 
 pub(super) fn untoken(token: u64) -> (u32, Lane) {
-    (token as u32, if token >> 32 == 0 { Lane::Main } else { Lane::Ahead })
+    (
+        token as u32,
+        if token >> 32 == 0 {
+            Lane::Main
+        } else {
+            Lane::Ahead
+        },
+    )
 }
 
 /// Which event the completion of the main operation is.
@@ -138,8 +166,8 @@ pub(super) enum Answer {
     Prepared,
 }
 
-/// A transfer whose first steps are known beforehand: submit all of it, and if all of it was moved, finish. Its [`Transfer`] is made only
-/// where the kernel answers anything else.
+/// A transfer whose first steps are known beforehand: submit all of it, and if all of it was moved,
+/// finish. Its [`Transfer`] is made only where the kernel answers anything else.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain {
     pub(crate) direction: Direction,
@@ -153,8 +181,21 @@ pub(crate) struct Plain {
 impl Plain {
     /// The request, to be taken the long way.
     pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
-        let Plain { direction, trust, segment, offset, pinned, options } = self;
-        let kind = Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned };
+        let Plain {
+            direction,
+            trust,
+            segment,
+            offset,
+            pinned,
+            options,
+        } = self;
+        let kind = Kind::Transfer {
+            direction,
+            segments: Segments::One(segment),
+            offset,
+            trust,
+            pinned,
+        };
         Request::new(file.clone(), kind, options)
     }
 }
@@ -173,7 +214,10 @@ pub(super) struct Sent {
 impl Sent {
     #[inline]
     pub(super) fn segment(self) -> Segment {
-        Segment { addr: self.addr, len: self.len as usize }
+        Segment {
+            addr: self.addr,
+            len: self.len as usize,
+        }
     }
 
     /// Whether a completion says that all of it was moved.
@@ -184,8 +228,21 @@ impl Sent {
 
     /// The transfer, before it has begun.
     pub(super) fn transfer(self, geometry: Rc<Geometry>) -> Box<Transfer> {
-        let Sent { direction, trust, offset, len, .. } = self;
-        Box::new(Transfer::new(direction, trust, geometry, Segments::One(self.segment()), offset, len as usize))
+        let Sent {
+            direction,
+            trust,
+            offset,
+            len,
+            ..
+        } = self;
+        Box::new(Transfer::new(
+            direction,
+            trust,
+            geometry,
+            Segments::One(self.segment()),
+            offset,
+            len as usize,
+        ))
     }
 
     /// The transfer, just after its submission.
@@ -194,9 +251,26 @@ impl Sent {
         let mut transfer = self.transfer(geometry);
         let mut action = transfer.step(Event::Start);
         if let Action::Look { len } = action {
-            action = transfer.step(Event::Looked { bytes: len, stop: Stop::End });
+            action = transfer.step(Event::Looked {
+                bytes: len,
+                stop: Stop::End,
+            });
         }
-        debug_assert!([Action::Submit { offset, len, offload: false }, Action::Buffered { offset, len, offload: false }].contains(&action));
+        debug_assert!(
+            [
+                Action::Submit {
+                    offset,
+                    len,
+                    offload: false
+                },
+                Action::Buffered {
+                    offset,
+                    len,
+                    offload: false
+                }
+            ]
+            .contains(&action)
+        );
         transfer
     }
 }
@@ -206,7 +280,8 @@ pub(super) enum Work {
     Free,
     /// A transfer that one submission is expected to carry out.
     Plain(Sent),
-    /// Any other, also a plain one that met something unexpected, and one whose memory was not looked at yet ([`Cold::unseen`]).
+    /// Any other, also a plain one that met something unexpected, and one whose memory was not
+    /// looked at yet ([`Cold::unseen`]).
     Transfer(Box<Transfer>),
     Unseen,
     Simple,
@@ -257,12 +332,14 @@ pub(super) struct Cold {
     pub(super) bounce: Option<Place>,
     /// Where the fault-in ahead ends, as bytes from the request's start.
     pub(super) ahead_end: usize,
-    /// The vector of the main operation. Its heap block stays where it is until the next one is made.
+    /// The vector of the main operation. Its heap block stays where it is until the next one is
+    /// made.
     pub(super) iovecs: Vec<libc::iovec>,
 }
 
 impl Slot {
-    /// Gives a free slot its file and its work. What a free slot has instead is nothing that would have to be dropped.
+    /// Gives a free slot its file and its work. What a free slot has instead is nothing that would
+    /// have to be dropped.
     #[inline]
     pub(super) fn begin(&mut self, file: Rc<FileShared>, work: Work) {
         debug_assert!(self.file.is_none() && matches!(self.work, Work::Free));

@@ -24,7 +24,8 @@ pub struct Stats {
     pub operations: u64,
     /// System calls that submit or wait (io_uring_enter).
     pub enters: u64,
-    /// Times that requests were started before the turn that would have: most of what was in flight had ended at once.
+    /// Times that requests were started before the turn that would have: most of what was in flight
+    /// had ended at once.
     pub early_starts: u64,
     /// Looks at foreign memory.
     pub looked: u64,
@@ -40,11 +41,13 @@ pub struct Stats {
     pub fault_in_ahead: u64,
     /// Fault-ins that failed: the memory is bad, or can't be populated.
     pub fault_in_failed: u64,
-    /// Windows that were faulted in and still not resident at the next look, or that a submission met as EFAULT.
+    /// Windows that were faulted in and still not resident at the next look, or that a submission
+    /// met as EFAULT.
     pub reclaimed: u64,
     /// Times a window was halved.
     pub windows_shrunk: u64,
-    /// Windows that went through a bounce buffer: misaligned, or memory that a direct request must not be given.
+    /// Windows that went through a bounce buffer: misaligned, or memory that a direct request must
+    /// not be given.
     pub bounced: u64,
     /// Pieces of requests on direct files that went through the page cache.
     pub buffered: u64,
@@ -62,7 +65,8 @@ pub struct Stats {
     pub enter_retries: u64,
     /// Abilities lost, with the reason; each reason once.
     pub fallbacks: Vec<String>,
-    /// Time of calls that submit, apart from waiting; of some of them, see [`Timing`](crate::Timing).
+    /// Time of calls that submit, apart from waiting; of some of them, see
+    /// [`Timing`](crate::Timing).
     pub submit_time: Histogram,
     /// Time from start to end of a request; of some of them, see [`Timing`](crate::Timing).
     pub latency: Histogram,
@@ -137,14 +141,24 @@ impl Stats {
         self.enter_retries += enter_retries;
         self.submit_time.add(submit_time);
         self.latency.add(latency);
-        fallbacks.iter().for_each(|what| self.fallback(what.clone()));
+        fallbacks
+            .iter()
+            .for_each(|what| self.fallback(what.clone()));
     }
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "requests            {} ({} in flight, {} cancelled)", self.requests, self.in_flight, self.cancelled)?;
-        writeln!(f, "bytes               {} read, {} written", self.bytes_read, self.bytes_written)?;
+        writeln!(
+            f,
+            "requests            {} ({} in flight, {} cancelled)",
+            self.requests, self.in_flight, self.cancelled
+        )?;
+        writeln!(
+            f,
+            "bytes               {} read, {} written",
+            self.bytes_read, self.bytes_written
+        )?;
         writeln!(
             f,
             "operations          {} in {} enter calls ({} ahead of a turn, {} tried again)",
@@ -158,11 +172,27 @@ impl fmt::Display for Stats {
         writeln!(
             f,
             "faulted in          {} windows, {} ahead, {} failed, {} reclaimed, {} shrunk",
-            self.fault_in_rounds, self.fault_in_ahead, self.fault_in_failed, self.reclaimed, self.windows_shrunk
+            self.fault_in_rounds,
+            self.fault_in_ahead,
+            self.fault_in_failed,
+            self.reclaimed,
+            self.windows_shrunk
         )?;
-        writeln!(f, "other ways          {} bounced, {} buffered", self.bounced, self.buffered)?;
-        writeln!(f, "again               {} resubmissions, {} retries", self.resubmissions, self.retries)?;
-        writeln!(f, "waits               {} for admission, {} for the slow lane", self.admission_waits, self.slow_lane_waits)?;
+        writeln!(
+            f,
+            "other ways          {} bounced, {} buffered",
+            self.bounced, self.buffered
+        )?;
+        writeln!(
+            f,
+            "again               {} resubmissions, {} retries",
+            self.resubmissions, self.retries
+        )?;
+        writeln!(
+            f,
+            "waits               {} for admission, {} for the slow lane",
+            self.admission_waits, self.slow_lane_waits
+        )?;
         match self.submit_time.count() {
             0 => writeln!(f, "submit call         not measured")?,
             _ => writeln!(f, "submit call         {}", self.submit_time)?,

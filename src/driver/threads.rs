@@ -1,7 +1,8 @@
 //! The back end without io_uring: positioned reads and writes by a bounded set of worker threads.
 //!
-//! Faults are taken by the workers, so nothing is ever taken on the submitting thread. A worker that a fault holds for ever is lost, not
-//! waited for: it keeps the shared state alive, and nothing else.
+//! Faults are taken by the workers, so nothing is ever taken on the submitting thread. A worker
+//! that a fault holds for ever is lost, not waited for: it keeps the shared state alive, and
+//! nothing else.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,7 +24,8 @@ struct Job {
     token: u64,
 }
 
-// SAFETY: the pointer in an op leads to memory that whoever pushed the op keeps valid, and lends to the back end, until the completion.
+// SAFETY: the pointer in an op leads to memory that whoever pushed the op keeps valid, and lends to
+// the back end, until the completion.
 unsafe impl Send for Job {}
 
 #[derive(Default)]
@@ -54,8 +56,16 @@ pub(crate) struct Threads {
 impl Threads {
     pub(crate) fn new() -> io::Result<Threads> {
         let event = Arc::new(wake::eventfd()?);
-        let shared = Arc::new(Shared { queue: Mutex::new(Queue::default()), work: Condvar::new(), done: Mutex::new(Vec::new()), event });
-        let threads = Threads { shared, queued: Vec::new() };
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            work: Condvar::new(),
+            done: Mutex::new(Vec::new()),
+            event,
+        });
+        let threads = Threads {
+            shared,
+            queued: Vec::new(),
+        };
         // One worker has to be had, or the engine could never do anything.
         spawn(&threads.shared)?;
         Ok(threads)
@@ -81,14 +91,20 @@ impl Threads {
     }
 
     pub(crate) fn cancel(&mut self, token: u64) {
-        let mut jobs: Vec<Job> = self.queued.extract_if(.., |job| job.token == token).collect();
+        let mut jobs: Vec<Job> = self
+            .queued
+            .extract_if(.., |job| job.token == token)
+            .collect();
         let mut queue = lock(&self.shared.queue);
         if let Some(at) = queue.jobs.iter().position(|job| job.token == token) {
             jobs.extend(queue.jobs.remove(at));
         }
         drop(queue);
         if !jobs.is_empty() {
-            lock(&self.shared.done).extend(jobs.iter().map(|job| Completion { token: job.token, result: -libc::ECANCELED }));
+            lock(&self.shared.done).extend(jobs.iter().map(|job| Completion {
+                token: job.token,
+                result: -libc::ECANCELED,
+            }));
             wake::notify(&self.shared.event);
         }
     }
@@ -97,7 +113,11 @@ impl Threads {
         if !self.queued.is_empty() {
             let mut queue = lock(&self.shared.queue);
             queue.jobs.extend(self.queued.drain(..));
-            let missing = queue.jobs.len().saturating_sub(queue.idle).min(WORKERS - queue.workers.min(WORKERS));
+            let missing = queue
+                .jobs
+                .len()
+                .saturating_sub(queue.idle)
+                .min(WORKERS - queue.workers.min(WORKERS));
             drop(queue);
             self.shared.work.notify_all();
             for _ in 0..missing {
@@ -128,16 +148,23 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // Nobody waits for the workers: one may be stuck in a fault. The driver keeps what they use.
+        // Nobody waits for the workers: one may be stuck in a fault. The driver keeps what they
+        // use.
         lock(&self.shared.queue).closed = true;
         self.shared.work.notify_all();
     }
 }
 
 fn poll(event: &OwnedFd, timeout: Option<Duration>) -> io::Result<()> {
-    let mut fd = libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut fd = libc::pollfd {
+        fd: event.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // Rounded up, so that a short time is not a busy loop.
-    let millis = timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+    let millis = timeout.map_or(-1, |time| {
+        i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    });
     // SAFETY: one pollfd of our own.
     if unsafe { libc::poll(&mut fd, 1, millis) } < 0 {
         let error = io::Error::last_os_error();
@@ -151,7 +178,10 @@ fn poll(event: &OwnedFd, timeout: Option<Duration>) -> io::Result<()> {
 fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     lock(&shared.queue).workers += 1;
     let for_worker = shared.clone();
-    let spawned = std::thread::Builder::new().name("nofault-io".into()).stack_size(128 << 10).spawn(move || work(&for_worker));
+    let spawned = std::thread::Builder::new()
+        .name("nofault-io".into())
+        .stack_size(128 << 10)
+        .spawn(move || work(&for_worker));
     if let Err(error) = spawned {
         lock(&shared.queue).workers -= 1;
         return Err(error);
@@ -173,17 +203,25 @@ fn work(shared: &Shared) {
                 return;
             }
             queue.idle += 1;
-            queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = shared
+                .work
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
             queue.idle -= 1;
         };
         drop(queue);
-        if let Op::Rw { priority: wanted, .. } = job.op
+        if let Op::Rw {
+            priority: wanted, ..
+        } = job.op
             && wanted != priority
             && priority::set_own(wanted).is_ok()
         {
             priority = wanted;
         }
-        let completion = Completion { token: job.token, result: carry_out(job.op) };
+        let completion = Completion {
+            token: job.token,
+            result: carry_out(job.op),
+        };
         let mut done = lock(&shared.done);
         let first = done.is_empty();
         done.push(completion);
@@ -194,9 +232,11 @@ fn work(shared: &Shared) {
     }
 }
 
-/// A thread that does I/O for others must not take the program's signals; SIGXFSZ of a write past the file size limit stays pending, and the write says EFBIG.
+/// A thread that does I/O for others must not take the program's signals; SIGXFSZ of a write past
+/// the file size limit stays pending, and the write says EFBIG.
 pub(crate) fn block_signals() {
-    // SAFETY: an all-zero set is a valid place for sigfillset to fill; both calls get pointers to it only.
+    // SAFETY: an all-zero set is a valid place for sigfillset to fill; both calls get pointers to
+    // it only.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
@@ -206,19 +246,42 @@ pub(crate) fn block_signals() {
 
 pub(super) fn carry_out(op: Op) -> i32 {
     let result = match op {
-        // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion; the kernel checks the rest.
-        Op::Rw { write, file, memory, offset, .. } => unsafe { rw(write, file.descriptor(), memory, offset as libc::off64_t) },
-        Op::Populate { addr, len, write } => return sys::populate::populate(addr, len, write).map_or_else(|errno| -errno, |()| 0),
+        // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion; the
+        // kernel checks the rest.
+        Op::Rw {
+            write,
+            file,
+            memory,
+            offset,
+            ..
+        } => unsafe { rw(write, file.descriptor(), memory, offset as libc::off64_t) },
+        Op::Populate { addr, len, write } => {
+            return sys::populate::populate(addr, len, write).map_or_else(|errno| -errno, |()| 0);
+        }
         // SAFETY: these take no pointer.
-        Op::Sync { file, data_only: false } => unsafe { libc::fsync(file.descriptor()) as isize },
+        Op::Sync {
+            file,
+            data_only: false,
+        } => unsafe { libc::fsync(file.descriptor()) as isize },
         // SAFETY: as above.
-        Op::Sync { file, data_only: true } => unsafe { libc::fdatasync(file.descriptor()) as isize },
+        Op::Sync {
+            file,
+            data_only: true,
+        } => unsafe { libc::fdatasync(file.descriptor()) as isize },
         // SAFETY: as above.
-        Op::Allocate { file, offset, len } => unsafe { libc::fallocate64(file.descriptor(), 0, offset as i64, len as i64) as isize },
+        Op::Allocate { file, offset, len } => unsafe {
+            libc::fallocate64(file.descriptor(), 0, offset as i64, len as i64) as isize
+        },
         // SAFETY: as above.
-        Op::SetLen { file, len } => unsafe { libc::ftruncate64(file.descriptor(), len as i64) as isize },
+        Op::SetLen { file, len } => unsafe {
+            libc::ftruncate64(file.descriptor(), len as i64) as isize
+        },
     };
-    if result < 0 { -sys::errno() } else { i32::try_from(result).unwrap_or(i32::MAX) }
+    if result < 0 {
+        -sys::errno()
+    } else {
+        i32::try_from(result).unwrap_or(i32::MAX)
+    }
 }
 
 /// # Safety

@@ -1,6 +1,8 @@
-//! A turn: what is queued is started, what has an answer is carried on, and what is out of time is cancelled.
+//! A turn: what is queued is started, what has an answer is carried on, and what is out of time is
+//! cancelled.
 //!
-//! May know: the back end, completions, deadlines. Must not know: how a request was made, and who gets its result.
+//! May know: the back end, completions, deadlines. Must not know: how a request was made, and who
+//! gets its result.
 
 use std::io;
 #[cfg(feature = "tokio")]
@@ -16,9 +18,11 @@ use crate::transfer::{Direction, Segment};
 
 /// When requests are started before the turn that would.
 ///
-/// Where most of what was in flight has ended at once, as virtual disks like to have it, the device stands idle while the answers are worked off
-/// and followed by new requests. So the first of these, as many as are still with the device but not just a few, do not wait for the others.
-/// `cargo bench --bench hot` on a virtio disk, depth 32, elapsed against the bare ring: 0.93 to 0.96 without, 0.88 to 0.92 with it.
+/// Where most of what was in flight has ended at once, as virtual disks like to have it, the device
+/// stands idle while the answers are worked off and followed by new requests. So the first of
+/// these, as many as are still with the device but not just a few, do not wait for the others.
+/// `cargo bench --bench hot` on a virtio disk, depth 32, elapsed against the bare ring: 0.93 to
+/// 0.96 without, 0.88 to 0.92 with it.
 #[derive(Default)]
 pub(super) struct Early {
     /// So many more requests; 0: it is not expected.
@@ -41,11 +45,16 @@ impl Early {
         self.left == 0
     }
 
-    /// So many of those in flight have ended, and will be followed by others, as far as anybody can know.
+    /// So many of those in flight have ended, and will be followed by others, as far as anybody can
+    /// know.
     fn plan(&mut self, in_flight: usize, ended: usize) {
         let enough = in_flight.saturating_sub(ended).max(Early::FEWEST);
         // The last ones need no help: the turn comes then.
-        self.left = if ended >= enough + Early::FEWEST / 2 { enough as u32 + 1 } else { 0 };
+        self.left = if ended >= enough + Early::FEWEST / 2 {
+            enough as u32 + 1
+        } else {
+            0
+        };
     }
 }
 
@@ -60,16 +69,22 @@ impl Driver {
         self.early.ended += self.stats.ended - before;
     }
 
-    /// Starts what is queued, waits as told unless something is over already, and carries requests on. Returns how many came to their end.
+    /// Starts what is queued, waits as told unless something is over already, and carries requests
+    /// on. Returns how many came to their end.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.tidy();
         let before = self.stats.ended - self.early.ended;
-        let mut wait = if self.stats.ended == before { wait } else { Wait::No };
+        let mut wait = if self.stats.ended == before {
+            wait
+        } else {
+            Wait::No
+        };
         let deadline = match wait {
             Wait::For(time) => Instant::now().checked_add(time),
             _ => None,
         };
-        // Each round but the last carries at least one operation on, and the measure of its transfer falls.
+        // Each round but the last carries at least one operation on, and the measure of its
+        // transfer falls.
         loop {
             let idle = !self.round(wait)?;
             // What is woken without an end is a time that is over.
@@ -78,7 +93,11 @@ impl Driver {
             }
             if let Some(deadline) = deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
-                wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+                wait = if left.is_zero() {
+                    Wait::No
+                } else {
+                    Wait::For(left)
+                };
             }
         }
         self.look_at_unseen();
@@ -95,7 +114,9 @@ impl Driver {
     /// Whether a turn would start something: what is queued, or what waits for room that there is.
     #[inline]
     pub(crate) fn wants_turn(&mut self) -> bool {
-        !self.unseen.is_empty() || self.backend.has_queued() || (!self.waiting.is_empty() && !self.free.is_empty())
+        !self.unseen.is_empty()
+            || self.backend.has_queued()
+            || (!self.waiting.is_empty() && !self.free.is_empty())
     }
 
     /// Whether there are answers to take in, or may be at any moment without anybody saying so.
@@ -104,7 +125,8 @@ impl Driver {
         self.backend.has_answers()
     }
 
-    /// A descriptor that becomes readable, as an edge, when something has an answer; until `unlisten` was called as often as this.
+    /// A descriptor that becomes readable, as an edge, when something has an answer; until
+    /// `unlisten` was called as often as this.
     #[cfg(feature = "tokio")]
     pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
         self.backend.listen()
@@ -115,8 +137,8 @@ impl Driver {
         self.backend.unlisten();
     }
 
-    /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the eventfd. What requests want to do next is
-    /// queued, and started by the next one.
+    /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the
+    /// eventfd. What requests want to do next is queued, and started by the next one.
     pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.tidy();
         let early = std::mem::take(&mut self.early.ended);
@@ -125,15 +147,21 @@ impl Driver {
         result.map(drop)
     }
 
-    /// Starts what is queued, waits as told, and carries on what has an answer. Whether there was anything to carry on.
+    /// Starts what is queued, waits as told, and carries on what has an answer. Whether there was
+    /// anything to carry on.
     fn round(&mut self, wait: Wait) -> io::Result<bool> {
         let before = self.stats.ended;
         self.look_at_unseen();
         // A look may have ended a request, for which nobody has to wait then.
-        let waited = if self.stats.ended == before { self.deadlines.bound(wait) } else { Wait::No };
+        let waited = if self.stats.ended == before {
+            self.deadlines.bound(wait)
+        } else {
+            Wait::No
+        };
         let entered = self.backend.enter(waited, &mut self.stats);
         let in_flight = self.in_flight();
-        // Of few, the first is better followed by another at once: otherwise the device has nothing to do meanwhile.
+        // Of few, the first is better followed by another at once: otherwise the device has nothing
+        // to do meanwhile.
         if waited != Wait::No && in_flight >= 2 * Early::FEWEST {
             self.backend.gather(&mut self.stats);
         }
@@ -158,7 +186,8 @@ impl Driver {
         }
     }
 
-    /// Cancels the requests whose time is over, and wakes those who waited for room until it was; says whether there were any.
+    /// Cancels the requests whose time is over, and wakes those who waited for room until it was;
+    /// says whether there were any.
     fn expire(&mut self) -> bool {
         let mut some = false;
         let now = Instant::now();
@@ -174,7 +203,10 @@ impl Driver {
                 }
                 // Whoever waits sees for himself that his time is over.
                 Whose::Ticket(ticket) => {
-                    if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+                    if let Ok(at) = self
+                        .waiting
+                        .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+                    {
                         self.woken.push(self.waiting[at].1.clone());
                     }
                 }
@@ -211,11 +243,14 @@ impl Driver {
         self.completed_otherwise(index, lane, result);
     }
 
-    /// A device without polled queues refuses what is sent to be polled: the request, and all others of the file, go the ordinary way.
+    /// A device without polled queues refuses what is sent to be polled: the request, and all
+    /// others of the file, go the ordinary way.
     #[cold]
     fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
         let slot = &self.slots[index as usize];
-        let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else { return false };
+        let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else {
+            return false;
+        };
         if !self.backend.polls() || slot.cold.expired {
             return false;
         }
@@ -224,11 +259,25 @@ impl Driver {
             self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
         }
         let Segment { addr, len } = sent.segment();
-        let pinned = if sent.pinned { self.find_pinned(addr, len) } else { None };
+        let pinned = if sent.pinned {
+            self.find_pinned(addr, len)
+        } else {
+            None
+        };
         let (token, stats) = (token(index, Lane::Main), &mut self.stats);
         let (memory, priority) = (one(pinned.as_ref(), addr, len), slot.priority);
         // SAFETY: as in `start`.
-        unsafe { self.backend.push_rw(sent.direction, file.direct(), memory, sent.offset, priority, token, stats) };
+        unsafe {
+            self.backend.push_rw(
+                sent.direction,
+                file.direct(),
+                memory,
+                sent.offset,
+                priority,
+                token,
+                stats,
+            )
+        };
         true
     }
 
@@ -251,7 +300,9 @@ impl Driver {
 
     /// Waits until nothing is in flight, at most until the deadline.
     pub(crate) fn drain(&mut self, time: Duration) {
-        let Some(deadline) = Instant::now().checked_add(time) else { return };
+        let Some(deadline) = Instant::now().checked_add(time) else {
+            return;
+        };
         loop {
             self.forget_done();
             let left = deadline.saturating_duration_since(Instant::now());

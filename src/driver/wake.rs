@@ -17,7 +17,8 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
 /// Ends the wait that is under way, or the next one.
 pub(crate) fn notify(fd: &OwnedFd) {
     let one = 1u64.to_ne_bytes();
-    // SAFETY: eight bytes of our own. A full counter (EAGAIN) wakes as well, so the result says nothing.
+    // SAFETY: eight bytes of our own. A full counter (EAGAIN) wakes as well, so the result says
+    // nothing.
     unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
 }
 

@@ -1,7 +1,8 @@
 //! Drivers whose engine is gone while operations are still with the kernel.
 //!
-//! They stay with their thread, because their ring does, and because their buffers need not be `Send`. Every engine that is built on the
-//! thread, and the end of the thread, looks whether the kernel is done with them. What is in flight at the thread's end is leaked, and counted.
+//! They stay with their thread, because their ring does, and because their buffers need not be
+//! `Send`. Every engine that is built on the thread, and the end of the thread, looks whether the
+//! kernel is done with them. What is in flight at the thread's end is leaked, and counted.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,14 +23,17 @@ pub struct LeftBehind {
     pub leaked: u64,
 }
 
-/// How many requests outlived their engine because they could be neither finished nor cancelled in time. First takes in those of this
-/// thread that have ended since.
+/// How many requests outlived their engine because they could be neither finished nor cancelled in
+/// time. First takes in those of this thread that have ended since.
 ///
-/// With io_uring the end of the thread waits, in the kernel (`io_wq_put_and_exit`), for a worker that a fault still holds; whoever resolves
-/// that fault must not be this thread.
+/// With io_uring the end of the thread waits, in the kernel (`io_wq_put_and_exit`), for a worker
+/// that a fault still holds; whoever resolves that fault must not be this thread.
 pub fn left_behind() -> LeftBehind {
     visit();
-    LeftBehind { pending: PENDING.load(Ordering::Relaxed), leaked: LEAKED.load(Ordering::Relaxed) }
+    LeftBehind {
+        pending: PENDING.load(Ordering::Relaxed),
+        leaked: LEAKED.load(Ordering::Relaxed),
+    }
 }
 
 /// The drivers of one thread.
@@ -70,7 +74,8 @@ fn advance(driver: &mut Driver) -> bool {
     driver.in_flight() > 0
 }
 
-/// The thread is going, and the kernel may still write to the buffers: nobody may ever use that memory again.
+/// The thread is going, and the kernel may still write to the buffers: nobody may ever use that
+/// memory again.
 fn leak(driver: Driver) {
     let count = driver.in_flight() as u64;
     PENDING.fetch_sub(count, Ordering::Relaxed);

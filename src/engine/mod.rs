@@ -2,8 +2,8 @@
 //!
 //! May know: the driver, wakers, who owns a buffer. Must not know: transfers and operations.
 //!
-//! Wakers are woken, and buffers that nobody waits for are dropped, only while the driver is not borrowed: both run foreign code, which may
-//! call the engine again.
+//! Wakers are woken, and buffers that nobody waits for are dropped, only while the driver is not
+//! borrowed: both run foreign code, which may call the engine again.
 
 mod left_behind;
 mod op;
@@ -47,7 +47,8 @@ pub struct EngineBuilder {
 }
 
 impl EngineBuilder {
-    /// How many requests may be in flight, 1 to 32768; 256 unless told. What comes on top waits for its turn.
+    /// How many requests may be in flight, 1 to 32768; 256 unless told. What comes on top waits for
+    /// its turn.
     pub fn depth(mut self, requests: u32) -> Self {
         self.config.depth = requests;
         self
@@ -65,29 +66,33 @@ impl EngineBuilder {
         self
     }
 
-    /// Asks that completions of direct reads and writes be polled for (IORING_SETUP_IOPOLL), on files whose device has polled queues. The
-    /// thread then spins in the kernel as long as such requests are in flight, which is worth it on fast NVMe devices only. A file whose
-    /// device refuses goes the ordinary way from its first request on, which [`Stats::fallbacks`] tells.
+    /// Asks that completions of direct reads and writes be polled for (IORING_SETUP_IOPOLL), on
+    /// files whose device has polled queues. The thread then spins in the kernel as long as such
+    /// requests are in flight, which is worth it on fast NVMe devices only. A file whose device
+    /// refuses goes the ordinary way from its first request on, which [`Stats::fallbacks`] tells.
     pub fn io_poll(mut self, poll: bool) -> Self {
         self.config.wishes.io_poll = poll;
         self
     }
 
-    /// Asks for a kernel thread that takes the submissions (IORING_SETUP_SQPOLL), and that sleeps after `idle` without any. It takes a
-    /// processor of its own while it is awake. Without it where the kernel refuses, which [`Stats::fallbacks`] tells.
+    /// Asks for a kernel thread that takes the submissions (IORING_SETUP_SQPOLL), and that sleeps
+    /// after `idle` without any. It takes a processor of its own while it is awake. Without it
+    /// where the kernel refuses, which [`Stats::fallbacks`] tells.
     pub fn sq_poll(mut self, idle: Duration) -> Self {
         self.config.wishes.sq_poll = Some(idle);
         self
     }
 
-    /// Asks that waiting for completions does not count as waiting for I/O (IORING_ENTER_NO_IOWAIT, Linux 6.15): neither the load of the
-    /// machine nor the choice of its clock frequency is to see it.
+    /// Asks that waiting for completions does not count as waiting for I/O (IORING_ENTER_NO_IOWAIT,
+    /// Linux 6.15): neither the load of the machine nor the choice of its clock frequency is to see
+    /// it.
     pub fn no_iowait(mut self, no_iowait: bool) -> Self {
         self.config.wishes.no_iowait = no_iowait;
         self
     }
 
-    /// How long dropping the engine waits for requests that can't be cancelled; one second unless told. See [`Engine`].
+    /// How long dropping the engine waits for requests that can't be cancelled; one second unless
+    /// told. See [`Engine`].
     pub fn drain_timeout(mut self, time: Duration) -> Self {
         self.drain = time;
         self
@@ -97,26 +102,36 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// With [`Backend::Uring`](crate::Backend): what io_uring_setup(2) answers, with words on what to do. Otherwise only where not even one
-    /// worker thread and one eventfd(2) can be had.
+    /// With [`Backend::Uring`](crate::Backend): what io_uring_setup(2) answers, with words on what
+    /// to do. Otherwise only where not even one worker thread and one eventfd(2) can be had.
     pub fn build(self) -> io::Result<Engine> {
         left_behind::visit();
         let driver = Driver::new(&self.config)?;
         let wake = driver.wake_fd();
-        let inner = Inner { driver: RefCell::new(Some(driver)), wake, drain: self.drain, spare: Cell::new(Vec::new()) };
-        Ok(Engine { inner: Rc::new(inner) })
+        let inner = Inner {
+            driver: RefCell::new(Some(driver)),
+            wake,
+            drain: self.drain,
+            spare: Cell::new(Vec::new()),
+        };
+        Ok(Engine {
+            inner: Rc::new(inner),
+        })
     }
 }
 
 /// Asynchronous direct I/O for one thread.
 ///
-/// A handle: clones share the engine, and so do the files and requests made from it. It is gone when the last of them is dropped. Then
-/// everything in flight is cancelled and waited for, a second at most (see [`EngineBuilder::drain_timeout`]). What still can't end, such
-/// as a page fault that this very thread would have to resolve, stays behind with its buffers, see [`left_behind`]: never freed under the
-/// kernel's hands, and not waited for by the engine. (The kernel does wait when the thread itself ends: with io_uring a thread is not gone
-/// before the workers of its rings are. The end of the process ends them.)
+/// A handle: clones share the engine, and so do the files and requests made from it. It is gone
+/// when the last of them is dropped. Then everything in flight is cancelled and waited for, a
+/// second at most (see [`EngineBuilder::drain_timeout`]). What still can't end, such as a page
+/// fault that this very thread would have to resolve, stays behind with its buffers, see
+/// [`left_behind`]: never freed under the kernel's hands, and not waited for by the engine. (The
+/// kernel does wait when the thread itself ends: with io_uring a thread is not gone before the
+/// workers of its rings are. The end of the process ends them.)
 ///
-/// It neither survives fork(2) in the child, nor can it be sent to another thread: an io_uring belongs to the thread that submits.
+/// It neither survives fork(2) in the child, nor can it be sent to another thread: an io_uring
+/// belongs to the thread that submits.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -154,7 +169,9 @@ impl Inner {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Driver) -> R) -> R {
         let mut driver = self.driver.borrow_mut();
         // The only place that takes it out is drop, when nobody else is left to call.
-        let Some(inside) = driver.as_mut() else { unreachable!("the driver is gone before its last handle") };
+        let Some(inside) = driver.as_mut() else {
+            unreachable!("the driver is gone before its last handle")
+        };
         let result = f(inside);
         if inside.starter.is_some() && inside.wants_turn() {
             inside.woken.extend(inside.starter.take());
@@ -186,7 +203,9 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some(mut driver) = self.driver.get_mut().take() else { return };
+        let Some(mut driver) = self.driver.get_mut().take() else {
+            return;
+        };
         driver.cancel_all();
         driver.drain(self.drain);
         driver.tidy();
@@ -237,7 +256,8 @@ struct Unpark {
 /// A number that no other living thread has.
 fn this_thread() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
-    MARK.try_with(|mark| std::ptr::from_ref(mark).addr()).unwrap_or(0)
+    MARK.try_with(|mark| std::ptr::from_ref(mark).addr())
+        .unwrap_or(0)
 }
 
 impl Wake for Unpark {
@@ -262,17 +282,27 @@ impl Engine {
     /// Settings, to be changed before the engine is built.
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
-            config: Config { depth: 256, backend: BackendChoice::Auto, timing: Timing::Sampled, wishes: Wishes::default() },
+            config: Config {
+                depth: 256,
+                backend: BackendChoice::Auto,
+                timing: Timing::Sampled,
+                wishes: Wishes::default(),
+            },
             drain: Duration::from_secs(1),
         }
     }
 
-    /// Runs a future on this thread until it is ready, and the engine's requests with it. Sleeps in the kernel while there is nothing to do.
+    /// Runs a future on this thread until it is ready, and the engine's requests with it. Sleeps in
+    /// the kernel while there is nothing to do.
     ///
     /// Wakers may be called from any thread. Other futures' requests on this engine go on as well.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let unpark = Arc::new(Unpark { woken: AtomicBool::new(true), thread: this_thread(), wake: self.inner.wake.clone() });
+        let unpark = Arc::new(Unpark {
+            woken: AtomicBool::new(true),
+            thread: this_thread(),
+            wake: self.inner.wake.clone(),
+        });
         let waker = Waker::from(unpark.clone());
         let mut context = Context::from_waker(&waker);
         let mut refusals = 0u32;
@@ -280,15 +310,20 @@ impl Engine {
             if unpark.woken.swap(false, Ordering::Acquire)
                 && let Poll::Ready(output) = future.as_mut().poll(&mut context)
             {
-                // What the future has queued and left (a cancellation) is not to wait for the next call.
+                // What the future has queued and left (a cancellation) is not to wait for the next
+                // call.
                 let _ = self.turn(Some(Duration::ZERO));
                 return output;
             }
-            let wait = if unpark.woken.load(Ordering::Acquire) { Wait::No } else { Wait::Forever };
+            let wait = if unpark.woken.load(Ordering::Acquire) {
+                Wait::No
+            } else {
+                Wait::Forever
+            };
             match self.inner.with(|driver| driver.turn(wait)) {
                 Ok(_) => refusals = 0,
-                // The kernel takes nothing now, for want of memory: what is in flight can't be given up, so there is only waiting, ever
-                // longer, up to a tenth of a second.
+                // The kernel takes nothing now, for want of memory: what is in flight can't be
+                // given up, so there is only waiting, ever longer, up to a tenth of a second.
                 Err(_) => {
                     refusals = (refusals + 1).min(100);
                     std::thread::sleep(Duration::from_millis(refusals.into()));
@@ -297,13 +332,16 @@ impl Engine {
         }
     }
 
-    /// Drives the requests by hand: starts what is queued and takes in what has ended. `None` waits for a request to end, if there are any
-    /// in flight; a time waits that long at most; zero only looks. Returns how many requests ended, with those that did so before: where most of what
-    /// was in flight has ended at once, the next requests may be started as they are made ([`Stats::early_starts`]).
+    /// Drives the requests by hand: starts what is queued and takes in what has ended. `None` waits
+    /// for a request to end, if there are any in flight; a time waits that long at most; zero only
+    /// looks. Returns how many requests ended, with those that did so before: where most of what
+    /// was in flight has ended at once, the next requests may be started as they are made
+    /// ([`Stats::early_starts`]).
     ///
     /// # Errors
     ///
-    /// What io_uring_enter(2) answers, after a bounded number of tries. Nothing is lost: call again.
+    /// What io_uring_enter(2) answers, after a bounded number of tries. Nothing is lost: call
+    /// again.
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<usize> {
         self.inner.with(|driver| {
             let wait = match timeout {
@@ -316,17 +354,19 @@ impl Engine {
         })
     }
 
-    /// When [`turn`](Engine::turn) has to be called at the latest, for those who drive the engine from an event loop of their own: the time of
-    /// a request ([`File::with_timeout`](crate::File::with_timeout)) is over then. May be that of a request which has ended since.
+    /// When [`turn`](Engine::turn) has to be called at the latest, for those who drive the engine
+    /// from an event loop of their own: the time of a request
+    /// ([`File::with_timeout`](crate::File::with_timeout)) is over then. May be that of a request
+    /// which has ended since.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.inner.with(|driver| driver.next_deadline())
     }
 
-    /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted in now and pinned. Requests with them are
-    /// submitted without a look.
+    /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted
+    /// in now and pinned. Requests with them are submitted without a look.
     ///
-    /// Where memory can't be pinned (RLIMIT_MEMLOCK, worker threads, a kernel before 5.19) the pool works all the same, see
-    /// [`Pool::is_pinned`], and [`Stats::fallbacks`] says why.
+    /// Where memory can't be pinned (RLIMIT_MEMLOCK, worker threads, a kernel before 5.19) the pool
+    /// works all the same, see [`Pool::is_pinned`], and [`Stats::fallbacks`] says why.
     ///
     /// # Errors
     ///
@@ -335,8 +375,9 @@ impl Engine {
         Pool::new(self, count, bytes, Pages::Ordinary)
     }
 
-    /// As [`Engine::pool`], in huge pages of 2 MiB: faulted in and pinned some times faster, and a large request is described to the device
-    /// in few pieces. The whole takes a multiple of 2 MiB. A kernel without huge pages gives ordinary ones, see [`Pool::is_huge`].
+    /// As [`Engine::pool`], in huge pages of 2 MiB: faulted in and pinned some times faster, and a
+    /// large request is described to the device in few pieces. The whole takes a multiple of 2 MiB.
+    /// A kernel without huge pages gives ordinary ones, see [`Pool::is_huge`].
     ///
     /// # Errors
     ///
@@ -345,8 +386,8 @@ impl Engine {
         Pool::new(self, count, bytes, Pages::Huge)
     }
 
-    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Its slices, and raw requests whose memory lies inside, are
-    /// submitted without a look.
+    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Its slices, and raw
+    /// requests whose memory lies inside, are submitted without a look.
     ///
     /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
@@ -380,6 +421,8 @@ impl Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("info", &self.info()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("info", &self.info())
+            .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! The futures of requests.
 //!
-//! A future holds the buffer while the request is in flight. Dropped early, it leaves the buffer with the driver; leaked, it leaks the buffer
-//! too. Either way the memory outlives the kernel's use of it, which is what makes the calls of [`Driver::push`] sound.
+//! A future holds the buffer while the request is in flight. Dropped early, it leaves the buffer
+//! with the driver; leaked, it leaks the buffer too. Either way the memory outlives the kernel's
+//! use of it, which is what makes the calls of [`Driver::push`] sound.
 
 use std::any::Any;
 use std::future::Future;
@@ -41,14 +42,21 @@ impl Submission {
     ///
     /// # Safety
     ///
-    /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid was handed to `abandon`, or for ever.
+    /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid
+    /// was handed to `abandon`, or for ever.
     pub(crate) unsafe fn new(inner: &Rc<Inner>, request: Request) -> Submission {
         let state = inner.with(|driver| match driver.has_room() {
             // SAFETY: the caller's contract is that of `push`.
             true => State::InFlight(unsafe { driver.push(request, Tell::Asker) }),
-            false => State::Waiting { request: Box::new(request), ticket: None },
+            false => State::Waiting {
+                request: Box::new(request),
+                ticket: None,
+            },
         });
-        Submission { inner: inner.clone(), state }
+        Submission {
+            inner: inner.clone(),
+            state,
+        }
     }
 
     /// Starts a read or write of one range, by the short way if it can.
@@ -56,10 +64,19 @@ impl Submission {
     /// # Safety
     ///
     /// As for [`Submission::new`].
-    pub(crate) unsafe fn plain(inner: &Rc<Inner>, file: &Rc<FileShared>, plain: Plain) -> Submission {
+    pub(crate) unsafe fn plain(
+        inner: &Rc<Inner>,
+        file: &Rc<FileShared>,
+        plain: Plain,
+    ) -> Submission {
         // SAFETY: the caller's contract is that of `push_plain`.
-        if let Some(key) = inner.with(|driver| unsafe { driver.push_plain(file, &plain, Tell::Asker) }) {
-            return Submission { inner: inner.clone(), state: State::InFlight(key) };
+        if let Some(key) =
+            inner.with(|driver| unsafe { driver.push_plain(file, &plain, Tell::Asker) })
+        {
+            return Submission {
+                inner: inner.clone(),
+                state: State::InFlight(key),
+            };
         }
         // SAFETY: the caller's contract.
         unsafe { Submission::new(inner, plain.request(file)) }
@@ -110,7 +127,8 @@ impl Submission {
                     driver.leave_queue(*ticket);
                 }
                 *state = State::TooLate;
-            } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over) {
+            } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over)
+            {
                 // SAFETY: the contract of `new` covers the whole life of this submission.
                 *state = State::InFlight(unsafe { driver.push(*request, Tell::Asker) });
                 // A place in the queue that was not called up is given back.
@@ -133,7 +151,10 @@ impl Submission {
                 let buffer = buffer();
                 self.inner.with(|driver| driver.abandon(key, buffer));
             }
-            State::Waiting { ticket: Some(ticket), .. } => self.inner.with(|driver| driver.leave_queue(ticket)),
+            State::Waiting {
+                ticket: Some(ticket),
+                ..
+            } => self.inner.with(|driver| driver.leave_queue(ticket)),
             State::Waiting { ticket: None, .. } | State::TooLate | State::Over => {}
         }
     }
@@ -145,7 +166,8 @@ fn to_io(result: Result<usize, Errno>) -> io::Result<usize> {
 
 /// A read or write of one buffer. Gives the count, or the error, and the buffer back.
 ///
-/// Dropped before it is ready it cancels the request; the engine keeps the buffer until the kernel no longer uses it.
+/// Dropped before it is ready it cancels the request; the engine keeps the buffer until the kernel
+/// no longer uses it.
 #[must_use = "a request whose future is dropped is cancelled"]
 pub struct Io<B: 'static> {
     submission: Submission,
@@ -162,7 +184,11 @@ impl<B: IoBuf> Io<B> {
     ///
     /// `submission` names memory of `buffer` only.
     pub(crate) unsafe fn write(submission: Submission, buffer: B) -> Io<B> {
-        Io { submission, buffer: Some(buffer), filled: |_, _| {} }
+        Io {
+            submission,
+            buffer: Some(buffer),
+            filled: |_, _| {},
+        }
     }
 
     /// # Safety
@@ -172,7 +198,11 @@ impl<B: IoBuf> Io<B> {
     where
         B: IoBufMut,
     {
-        Io { submission, buffer: Some(buffer), filled: B::set_init }
+        Io {
+            submission,
+            buffer: Some(buffer),
+            filled: B::set_init,
+        }
     }
 }
 
@@ -180,11 +210,16 @@ impl<B> Future for Io<B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(result) = self.submission.poll(context) else { return Poll::Pending };
+        let Poll::Ready(result) = self.submission.poll(context) else {
+            return Poll::Pending;
+        };
         // Over, and polled again: like most futures, it stays pending.
-        let Some(mut buffer) = self.buffer.take() else { return Poll::Pending };
+        let Some(mut buffer) = self.buffer.take() else {
+            return Poll::Pending;
+        };
         if let Ok(count) = result {
-            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more than `bytes_total`.
+            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more
+            // than `bytes_total`.
             unsafe { (self.filled)(&mut buffer, count) };
         }
         Poll::Ready((to_io(result), buffer))
@@ -214,7 +249,8 @@ pub(crate) unsafe fn set_init_in_order<B: IoBufMut>(buffers: &mut [B], mut count
 
 /// A read or write of several buffers. Gives the count, or the error, and the buffers back.
 ///
-/// Dropped before it is ready it cancels the request; the engine keeps the buffers until the kernel no longer uses them.
+/// Dropped before it is ready it cancels the request; the engine keeps the buffers until the kernel
+/// no longer uses them.
 #[must_use = "a request whose future is dropped is cancelled"]
 pub struct IoVec<B: 'static> {
     submission: Submission,
@@ -230,7 +266,11 @@ impl<B: IoBuf> IoVec<B> {
     ///
     /// `submission` names memory of `buffers` only.
     pub(crate) unsafe fn write(submission: Submission, buffers: Vec<B>) -> IoVec<B> {
-        IoVec { submission, buffers: Some(buffers), filled: |_, _| {} }
+        IoVec {
+            submission,
+            buffers: Some(buffers),
+            filled: |_, _| {},
+        }
     }
 
     /// # Safety
@@ -240,7 +280,11 @@ impl<B: IoBuf> IoVec<B> {
     where
         B: IoBufMut,
     {
-        IoVec { submission, buffers: Some(buffers), filled: set_init_in_order }
+        IoVec {
+            submission,
+            buffers: Some(buffers),
+            filled: set_init_in_order,
+        }
     }
 }
 
@@ -248,8 +292,12 @@ impl<B> Future for IoVec<B> {
     type Output = (io::Result<usize>, Vec<B>);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(result) = self.submission.poll(context) else { return Poll::Pending };
-        let Some(mut buffers) = self.buffers.take() else { return Poll::Pending };
+        let Poll::Ready(result) = self.submission.poll(context) else {
+            return Poll::Pending;
+        };
+        let Some(mut buffers) = self.buffers.take() else {
+            return Poll::Pending;
+        };
         if let Ok(count) = result {
             // SAFETY: the request read `count` bytes into these buffers, in order.
             unsafe { (self.filled)(&mut buffers, count) };
@@ -267,8 +315,9 @@ impl<B: 'static> Drop for IoVec<B> {
 
 /// A read or write of memory that the caller answers for.
 ///
-/// Dropped before it is ready it cancels the request, and the memory has to stay valid until nothing of the engine is in flight any more, or
-/// the engine is gone and [`left_behind`](crate::left_behind) has nothing pending.
+/// Dropped before it is ready it cancels the request, and the memory has to stay valid until
+/// nothing of the engine is in flight any more, or the engine is gone and
+/// [`left_behind`](crate::left_behind) has nothing pending.
 #[must_use = "a request whose future is dropped is cancelled"]
 pub struct RawIo(pub(crate) Submission);
 

@@ -11,10 +11,11 @@ use super::region::Registered;
 use crate::memory::{AlignedBuf, IoBuf, IoBufMut, Pinned};
 use crate::sys;
 
-/// Equal buffers in memory that is faulted in and, where that is possible, registered with the ring. See [`Engine::pool`].
+/// Equal buffers in memory that is faulted in and, where that is possible, registered with the
+/// ring. See [`Engine::pool`].
 ///
-/// A handle; the memory stays until the last handle and the last buffer are dropped. It and its buffers may be used on any thread, but only
-/// the engine that made them knows them as pinned.
+/// A handle; the memory stays until the last handle and the last buffer are dropped. It and its
+/// buffers may be used on any thread, but only the engine that made them knows them as pinned.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -40,20 +41,39 @@ struct Shared {
 }
 
 impl Pool {
-    pub(super) fn new(engine: &Engine, count: usize, bytes: usize, pages: Pages) -> io::Result<Pool> {
-        Pool::over(count, bytes, pages, |memory, base, len| Ok(Registered::with(engine, memory, base, len)))
+    pub(super) fn new(
+        engine: &Engine,
+        count: usize,
+        bytes: usize,
+        pages: Pages,
+    ) -> io::Result<Pool> {
+        Pool::over(count, bytes, pages, |memory, base, len| {
+            Ok(Registered::with(engine, memory, base, len))
+        })
     }
 
-    /// A pool whose memory `register` takes and registers: the memory, its address, and its length in bytes.
+    /// A pool whose memory `register` takes and registers: the memory, its address, and its length
+    /// in bytes.
     pub(crate) fn over(
         count: usize,
         bytes: usize,
         pages: Pages,
         register: impl FnOnce(AlignedBuf, usize, usize) -> io::Result<Registered>,
     ) -> io::Result<Pool> {
-        let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "count times bytes is more than an address space holds");
-        let bytes = bytes.max(1).checked_next_multiple_of(sys::page_size()).ok_or_else(too_large)?;
-        let total = bytes.checked_mul(count).filter(|&total| total <= isize::MAX as usize).ok_or_else(too_large)?;
+        let too_large = || {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "count times bytes is more than an address space holds",
+            )
+        };
+        let bytes = bytes
+            .max(1)
+            .checked_next_multiple_of(sys::page_size())
+            .ok_or_else(too_large)?;
+        let total = bytes
+            .checked_mul(count)
+            .filter(|&total| total <= isize::MAX as usize)
+            .ok_or_else(too_large)?;
         let mut memory = match pages {
             Pages::Ordinary => AlignedBuf::new(total)?,
             Pages::Huge => AlignedBuf::huge(total)?,
@@ -69,7 +89,17 @@ impl Pool {
             })
             .collect();
         let Registered { pinned, keeps } = register(memory, base, total)?;
-        Ok(Pool { shared: Arc::new(Shared { base, bytes, count, free, pinned, huge, _memory: keeps }) })
+        Ok(Pool {
+            shared: Arc::new(Shared {
+                base,
+                bytes,
+                count,
+                free,
+                pinned,
+                huge,
+                _memory: keeps,
+            }),
+        })
     }
 
     /// A buffer, or `None` while all are in use. Its contents are what its last user left.
@@ -79,8 +109,18 @@ impl Pool {
             while seen != 0 {
                 let bit = seen.trailing_zeros();
                 // Acquire: what the last user did with the memory is over.
-                match bits.compare_exchange_weak(seen, seen & !(1 << bit), Ordering::Acquire, Ordering::Relaxed) {
-                    Ok(_) => return Some(PoolBuf { shared: self.shared.clone(), index: word * 64 + bit as usize }),
+                match bits.compare_exchange_weak(
+                    seen,
+                    seen & !(1 << bit),
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => {
+                        return Some(PoolBuf {
+                            shared: self.shared.clone(),
+                            index: word * 64 + bit as usize,
+                        });
+                    }
                     Err(now) => seen = now,
                 }
             }
@@ -93,7 +133,8 @@ impl Pool {
         self.shared.pinned.is_some()
     }
 
-    /// Whether the kernel took the advice to use huge pages for it. It may still have given small ones where it found no others.
+    /// Whether the kernel took the advice to use huge pages for it. It may still have given small
+    /// ones where it found no others.
     pub fn is_huge(&self) -> bool {
         self.shared.huge
     }
@@ -119,8 +160,8 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// A buffer of a [`Pool`], back in the pool when dropped. All its bytes are initialised; a request takes all of them, or a
-/// [`slice`](crate::IoBufExt::slice).
+/// A buffer of a [`Pool`], back in the pool when dropped. All its bytes are initialised; a request
+/// takes all of them, or a [`slice`](crate::IoBufExt::slice).
 pub struct PoolBuf {
     shared: Arc<Shared>,
     index: usize,
@@ -136,21 +177,35 @@ impl Deref for PoolBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the pool's memory is mapped, initialised, and lives as long as `shared`; this part of it belongs to this buffer alone.
-        unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(self.addr()), self.shared.bytes) }
+        // SAFETY: the pool's memory is mapped, initialised, and lives as long as `shared`; this
+        // part of it belongs to this buffer alone.
+        unsafe {
+            std::slice::from_raw_parts(
+                std::ptr::with_exposed_provenance(self.addr()),
+                self.shared.bytes,
+            )
+        }
     }
 }
 
 impl DerefMut for PoolBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`, and `self` is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(self.addr()), self.shared.bytes) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                std::ptr::with_exposed_provenance_mut(self.addr()),
+                self.shared.bytes,
+            )
+        }
     }
 }
 
 impl fmt::Debug for PoolBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolBuf").field("index", &self.index).field("bytes", &self.shared.bytes).finish()
+        f.debug_struct("PoolBuf")
+            .field("index", &self.index)
+            .field("bytes", &self.shared.bytes)
+            .finish()
     }
 }
 
@@ -161,7 +216,8 @@ impl Drop for PoolBuf {
     }
 }
 
-// SAFETY: the address depends on the pool and the index only; `shared` keeps the memory, and the index is this buffer's alone until drop.
+// SAFETY: the address depends on the pool and the index only; `shared` keeps the memory, and the
+// index is this buffer's alone until drop.
 unsafe impl IoBuf for PoolBuf {
     fn stable_ptr(&self) -> *const u8 {
         std::ptr::with_exposed_provenance(self.addr())

@@ -26,11 +26,13 @@ pub struct Done<B, T = ()> {
 
 /// A set of reads and writes in flight that one task waits for, in whatever order they end.
 ///
-/// Does what a `FuturesUnordered` of [`File::read_at`] does, without its costs: one waker serves all requests, and once the queue has
-/// been as full as it gets, nothing is allocated. The cheapest way through an engine, for those who keep many requests in flight.
+/// Does what a `FuturesUnordered` of [`File::read_at`] does, without its costs: one waker serves
+/// all requests, and once the queue has been as full as it gets, nothing is allocated. The cheapest
+/// way through an engine, for those who keep many requests in flight.
 ///
-/// Requests start when they are made, up to the engine's [`depth`](crate::EngineBuilder::depth); the others wait in the queue. Dropping the
-/// queue cancels what is in flight; the engine keeps the buffers until the kernel no longer uses them.
+/// Requests start when they are made, up to the engine's [`depth`](crate::EngineBuilder::depth);
+/// the others wait in the queue. Dropping the queue cancels what is in flight; the engine keeps the
+/// buffers until the kernel no longer uses them.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -66,7 +68,10 @@ struct Entry<B, T> {
 impl<B: IoBuf, T: 'static> Queue<B, T> {
     /// An empty queue on an engine.
     pub fn new(engine: &Engine) -> Queue<B, T> {
-        Queue { engine: engine.clone(), set: RequestSet::new(&engine.inner) }
+        Queue {
+            engine: engine.clone(),
+            set: RequestSet::new(&engine.inner),
+        }
     }
 
     /// Reads as [`File::read_at`].
@@ -78,10 +83,28 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     where
         B: IoBufMut,
     {
-        let segment = Segment { addr: buffer.stable_mut_ptr().expose_provenance(), len: buffer.bytes_total() };
+        let segment = Segment {
+            addr: buffer.stable_mut_ptr().expose_provenance(),
+            len: buffer.bytes_total(),
+        };
         let pinned = buffer.pinned();
-        let plain = Plain { direction: Direction::Read, trust: Trust::Look, segment, offset, pinned, options: file.options() };
-        self.start(file, plain, Entry { tag, buffer, filled: B::set_init });
+        let plain = Plain {
+            direction: Direction::Read,
+            trust: Trust::Look,
+            segment,
+            offset,
+            pinned,
+            options: file.options(),
+        };
+        self.start(
+            file,
+            plain,
+            Entry {
+                tag,
+                buffer,
+                filled: B::set_init,
+            },
+        );
     }
 
     /// Writes as [`File::write_at`].
@@ -90,16 +113,38 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     ///
     /// If the file belongs to another engine.
     pub fn write_at(&mut self, file: &File, buffer: B, offset: u64, tag: T) {
-        let segment = Segment { addr: buffer.stable_ptr().expose_provenance(), len: buffer.bytes_init() };
+        let segment = Segment {
+            addr: buffer.stable_ptr().expose_provenance(),
+            len: buffer.bytes_init(),
+        };
         let pinned = buffer.pinned();
-        let plain = Plain { direction: Direction::Write, trust: Trust::Look, segment, offset, pinned, options: file.options() };
-        self.start(file, plain, Entry { tag, buffer, filled: |_, _| {} });
+        let plain = Plain {
+            direction: Direction::Write,
+            trust: Trust::Look,
+            segment,
+            offset,
+            pinned,
+            options: file.options(),
+        };
+        self.start(
+            file,
+            plain,
+            Entry {
+                tag,
+                buffer,
+                filled: |_, _| {},
+            },
+        );
     }
 
     #[inline]
     fn start(&mut self, file: &File, plain: Plain, entry: Entry<B, T>) {
-        assert!(file.engine().is(&self.engine), "the file belongs to another engine than the queue");
-        // SAFETY: the memory is that of the buffer, which goes along and, by the contract of `IoBuf`, may be moved meanwhile.
+        assert!(
+            file.engine().is(&self.engine),
+            "the file belongs to another engine than the queue"
+        );
+        // SAFETY: the memory is that of the buffer, which goes along and, by the contract of
+        // `IoBuf`, may be moved meanwhile.
         unsafe { self.set.plain(file.shared(), plain, entry) };
     }
 
@@ -113,7 +158,8 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
         self.len() == 0
     }
 
-    /// The next request that is over; `None` at once if the queue is empty. May be dropped and called again, nothing is lost.
+    /// The next request that is over; `None` at once if the queue is empty. May be dropped and
+    /// called again, nothing is lost.
     pub async fn next(&mut self) -> Option<Done<B, T>> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -135,15 +181,22 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     #[inline]
     fn done((mut entry, result): (Entry<B, T>, Result<usize, i32>)) -> Done<B, T> {
         if let Ok(count) = result {
-            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more than `bytes_total`.
+            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more
+            // than `bytes_total`.
             unsafe { (entry.filled)(&mut entry.buffer, count) };
         }
-        Done { tag: entry.tag, result: result.map_err(io::Error::from_raw_os_error), buffer: entry.buffer }
+        Done {
+            tag: entry.tag,
+            result: result.map_err(io::Error::from_raw_os_error),
+            buffer: entry.buffer,
+        }
     }
 }
 
 impl<B, T> fmt::Debug for Queue<B, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("len", &self.set.len()).finish_non_exhaustive()
+        f.debug_struct("Queue")
+            .field("len", &self.set.len())
+            .finish_non_exhaustive()
     }
 }

@@ -9,15 +9,17 @@ use super::Engine;
 use crate::driver::{Pinning, Unpinned};
 use crate::memory::{IoBuf, IoBufMut, Pinned};
 
-/// Memory and its registration. Dropped, it leaves both to the driver, which gives back the registration first: the kernel must never
-/// hold a registration for an address that somebody else uses by now.
+/// Memory and its registration. Dropped, it leaves both to the driver, which gives back the
+/// registration first: the kernel must never hold a registration for an address that somebody else
+/// uses by now.
 pub(crate) struct Pin {
     memory: Option<Box<dyn Send + Sync>>,
     pinning: Option<Pinning>,
     unpinned: Unpinned,
 }
 
-/// Keeps a value alive and lets nobody at it, so that sharing it between threads is no question of the value.
+/// Keeps a value alive and lets nobody at it, so that sharing it between threads is no question of
+/// the value.
 pub(crate) struct Keep<T>(T);
 
 impl<T> Keep<T> {
@@ -31,13 +33,30 @@ unsafe impl<T: Send> Sync for Keep<T> {}
 
 impl Pin {
     /// Registers `len` bytes at `base`, which belong to `memory`, if that can be done.
-    pub(crate) fn new(engine: &Engine, memory: impl Send + 'static, base: usize, len: usize) -> Pin {
+    pub(crate) fn new(
+        engine: &Engine,
+        memory: impl Send + 'static,
+        base: usize,
+        len: usize,
+    ) -> Pin {
         let (pinning, unpinned) = engine.inner.with(|driver| {
-            // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and then until the driver has unregistered it.
-            let pinned = if len == 0 { None } else { unsafe { driver.pin(base, len) }.ok() };
-            (pinned.map(|pinned| Pinning { pinned, len }), driver.unpinned())
+            // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and
+            // then until the driver has unregistered it.
+            let pinned = if len == 0 {
+                None
+            } else {
+                unsafe { driver.pin(base, len) }.ok()
+            };
+            (
+                pinned.map(|pinned| Pinning { pinned, len }),
+                driver.unpinned(),
+            )
         });
-        Pin { memory: Some(Box::new(Keep(memory))), pinning, unpinned }
+        Pin {
+            memory: Some(Box::new(Keep(memory))),
+            pinning,
+            unpinned,
+        }
     }
 
     pub(crate) fn pinned(&self) -> Option<Pinned> {
@@ -54,9 +73,17 @@ pub(crate) struct Registered {
 
 impl Registered {
     /// With one engine.
-    pub(super) fn with(engine: &Engine, memory: impl Send + 'static, base: usize, len: usize) -> Registered {
+    pub(super) fn with(
+        engine: &Engine,
+        memory: impl Send + 'static,
+        base: usize,
+        len: usize,
+    ) -> Registered {
         let pin = Pin::new(engine, memory, base, len);
-        Registered { pinned: pin.pinned(), keeps: Box::new(pin) }
+        Registered {
+            pinned: pin.pinned(),
+            keeps: Box::new(pin),
+        }
     }
 }
 
@@ -87,19 +114,33 @@ struct Shared {
 
 impl Region {
     pub(super) fn new<B: IoBufMut + Send>(engine: &Engine, buffer: B) -> Region {
-        Region::over(buffer, |buffer, base, len| Registered::with(engine, buffer, base, len))
+        Region::over(buffer, |buffer, base, len| {
+            Registered::with(engine, buffer, base, len)
+        })
     }
 
-    /// A region whose memory `register` takes and registers: the buffer, its address, and its length in bytes.
-    pub(crate) fn over<B: IoBufMut + Send>(mut buffer: B, register: impl FnOnce(B, usize, usize) -> Registered) -> Region {
+    /// A region whose memory `register` takes and registers: the buffer, its address, and its
+    /// length in bytes.
+    pub(crate) fn over<B: IoBufMut + Send>(
+        mut buffer: B,
+        register: impl FnOnce(B, usize, usize) -> Registered,
+    ) -> Region {
         let base = buffer.stable_mut_ptr().expose_provenance();
         let len = buffer.bytes_init();
         let Registered { pinned, keeps } = register(buffer, base, len);
-        Region { shared: Arc::new(Shared { base, len, out: Mutex::default(), pinned, _memory: keeps }) }
+        Region {
+            shared: Arc::new(Shared {
+                base,
+                len,
+                out: Mutex::default(),
+                pinned,
+                _memory: keeps,
+            }),
+        }
     }
 
-    /// Takes a part of the region, for as long as the slice lives. `None` where it is not inside the region, is empty, or overlaps a slice
-    /// that is out.
+    /// Takes a part of the region, for as long as the slice lives. `None` where it is not inside
+    /// the region, is empty, or overlaps a slice that is out.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Option<RegionBuf> {
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
@@ -114,16 +155,29 @@ impl Region {
         if start >= end || end > self.shared.len {
             return None;
         }
-        let mut out = self.shared.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if out.range(..end).next_back().is_some_and(|(_, &taken_end)| taken_end > start) {
+        let mut out = self
+            .shared
+            .out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if out
+            .range(..end)
+            .next_back()
+            .is_some_and(|(_, &taken_end)| taken_end > start)
+        {
             return None;
         }
         out.insert(start, end);
         drop(out);
-        Some(RegionBuf { shared: self.shared.clone(), start, len: end - start })
+        Some(RegionBuf {
+            shared: self.shared.clone(),
+            start,
+            len: end - start,
+        })
     }
 
-    /// The address of the first byte, for raw requests. Using it while slices are out is the caller's to get right.
+    /// The address of the first byte, for raw requests. Using it while slices are out is the
+    /// caller's to get right.
     pub fn as_ptr(&self) -> *mut u8 {
         std::ptr::with_exposed_provenance_mut(self.shared.base)
     }
@@ -146,7 +200,10 @@ impl Region {
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region").field("len", &self.shared.len).field("is_pinned", &self.is_pinned()).finish_non_exhaustive()
+        f.debug_struct("Region")
+            .field("len", &self.shared.len)
+            .field("is_pinned", &self.is_pinned())
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,31 +229,47 @@ impl Deref for RegionBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the region's bytes are initialised and live as long as `shared`; no other slice covers these.
-        unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(self.addr()), self.len) }
+        // SAFETY: the region's bytes are initialised and live as long as `shared`; no other slice
+        // covers these.
+        unsafe {
+            std::slice::from_raw_parts(std::ptr::with_exposed_provenance(self.addr()), self.len)
+        }
     }
 }
 
 impl DerefMut for RegionBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`, and `self` is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(self.addr()), self.len) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                std::ptr::with_exposed_provenance_mut(self.addr()),
+                self.len,
+            )
+        }
     }
 }
 
 impl fmt::Debug for RegionBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegionBuf").field("start", &self.start).field("len", &self.len).finish()
+        f.debug_struct("RegionBuf")
+            .field("start", &self.start)
+            .field("len", &self.len)
+            .finish()
     }
 }
 
 impl Drop for RegionBuf {
     fn drop(&mut self) {
-        self.shared.out.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.start);
+        self.shared
+            .out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.start);
     }
 }
 
-// SAFETY: the address depends on the region and the start only; `shared` keeps the memory, and no other slice overlaps until drop.
+// SAFETY: the address depends on the region and the start only; `shared` keeps the memory, and no
+// other slice overlaps until drop.
 unsafe impl IoBuf for RegionBuf {
     fn stable_ptr(&self) -> *const u8 {
         std::ptr::with_exposed_provenance(self.addr())

@@ -1,7 +1,7 @@
 //! A set of requests in flight, each with something that is handed back when it ends.
 //!
-//! Not futures: one waker and one list of results serve all of them, so a request costs no waker, no second look and no allocation. What the
-//! [`Queue`](super::Queue) is for users.
+//! Not futures: one waker and one list of results serve all of them, so a request costs no waker,
+//! no second look and no allocation. What the [`Queue`](super::Queue) is for users.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -66,23 +66,35 @@ impl<T: 'static> RequestSet<T> {
 
     #[cold]
     fn new_place(&mut self) -> u32 {
-        self.places.push(Place { what: None, key: None, waiting: None });
+        self.places.push(Place {
+            what: None,
+            key: None,
+            waiting: None,
+        });
         self.places.len() as u32 - 1
     }
 
-    /// Starts a read or write of one range, by the short way if it can. Gives the request's name, good until it was given out.
+    /// Starts a read or write of one range, by the short way if it can. Gives the request's name,
+    /// good until it was given out.
     ///
     /// # Safety
     ///
-    /// The memory that the request names stays valid until the request was given out by `pop`. `what` may be what keeps it valid: it is not
-    /// dropped before, and if the set goes away it is left to the driver until the kernel is done.
+    /// The memory that the request names stays valid until the request was given out by `pop`.
+    /// `what` may be what keeps it valid: it is not dropped before, and if the set goes away it is
+    /// left to the driver until the kernel is done.
     #[inline]
     pub(crate) unsafe fn plain(&mut self, file: &Rc<FileShared>, plain: Plain, what: T) -> u32 {
         if self.waiting.is_empty() {
             let name = self.place();
-            let tell = Tell::List { list: self.list, name };
+            let tell = Tell::List {
+                list: self.list,
+                name,
+            };
             // SAFETY: the caller's contract is that of `push_plain`.
-            if let Some(key) = self.inner.with(|driver| unsafe { driver.push_plain(file, &plain, tell) }) {
+            if let Some(key) = self
+                .inner
+                .with(|driver| unsafe { driver.push_plain(file, &plain, tell) })
+            {
                 let place = &mut self.places[name as usize];
                 (place.key, place.what) = (Some(key), Some(what));
                 return name;
@@ -100,7 +112,11 @@ impl<T: 'static> RequestSet<T> {
     /// As for [`RequestSet::plain`].
     pub(crate) unsafe fn submit(&mut self, request: Request, what: T) -> u32 {
         let name = self.place();
-        self.places[name as usize] = Place { what: Some(what), key: None, waiting: Some(Box::new(request)) };
+        self.places[name as usize] = Place {
+            what: Some(what),
+            key: None,
+            waiting: Some(Box::new(request)),
+        };
         self.waiting.push_back(name);
         self.start_waiting();
         name
@@ -122,7 +138,8 @@ impl<T: 'static> RequestSet<T> {
         });
     }
 
-    /// Whether there is one that is over, so that a wait would be in vain. Some requests are over at once.
+    /// Whether there is one that is over, so that a wait would be in vain. Some requests are over
+    /// at once.
     pub(crate) fn has_ended(&self) -> bool {
         !self.ended.is_empty() || self.inner.with(|driver| driver.has_ended(self.list))
     }
@@ -135,16 +152,25 @@ impl<T: 'static> RequestSet<T> {
 
     /// Asks to end a request early. It is given out as any other.
     pub(crate) fn cancel(&mut self, name: u32) {
-        let Some(place) = self.places.get_mut(name as usize) else { return };
+        let Some(place) = self.places.get_mut(name as usize) else {
+            return;
+        };
         if let Some(key) = place.key {
             self.inner.with(|driver| driver.cancel_one(key));
         } else if place.waiting.take().is_some() {
             self.waiting.retain(|waiting| *waiting != name);
-            self.ended.insert(0, Ended { name, result: Err(libc::ECANCELED) });
+            self.ended.insert(
+                0,
+                Ended {
+                    name,
+                    result: Err(libc::ECANCELED),
+                },
+            );
         }
     }
 
-    /// One that is over: what belongs to it, and its result. If there is none, `waker` is woken as soon as there may be.
+    /// One that is over: what belongs to it, and its result. If there is none, `waker` is woken as
+    /// soon as there may be.
     #[inline]
     pub(crate) fn pop(&mut self, waker: Option<&Waker>) -> Option<(T, Result<usize, Errno>)> {
         if self.ended.is_empty() {
@@ -170,7 +196,10 @@ impl<T: 'static> RequestSet<T> {
             let late = waiting.as_ref().is_some_and(|request| request.is_late());
             if late {
                 *waiting = None;
-                ended.push(Ended { name: *name, result: Err(libc::ETIMEDOUT) });
+                ended.push(Ended {
+                    name: *name,
+                    result: Err(libc::ETIMEDOUT),
+                });
             }
             !late
         });
@@ -181,7 +210,8 @@ impl<T: 'static> RequestSet<T> {
             self.start_waiting();
         }
         let (ended, list) = (&mut self.ended, self.list);
-        self.inner.with(|driver| driver.take_ended(list, ended, waker));
+        self.inner
+            .with(|driver| driver.take_ended(list, ended, waker));
         ended.reverse();
         self.end_those_too_late();
         let still_waiting = !self.waiting.is_empty();
@@ -209,7 +239,11 @@ impl<T: 'static> RequestSet<T> {
 
 impl<T: 'static> Drop for RequestSet<T> {
     fn drop(&mut self) {
-        let (places, list, ticket) = (std::mem::take(&mut self.places), self.list, self.ticket.take());
+        let (places, list, ticket) = (
+            std::mem::take(&mut self.places),
+            self.list,
+            self.ticket.take(),
+        );
         let mut over: Vec<Box<dyn Any>> = Vec::new();
         self.inner.with(|driver| {
             for Place { what, key, waiting } in places {

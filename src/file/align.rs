@@ -1,7 +1,8 @@
 //! Whether a file can do direct I/O, and at which alignment.
 //!
-//! statx is asked first; where it does not answer, a read is tried; and what neither can tell is taken to be 4096. The block size in sysfs
-//! is never asked: it is wrong for stacked and copy-on-write filesystems.
+//! statx is asked first; where it does not answer, a read is tried; and what neither can tell is
+//! taken to be 4096. The block size in sysfs is never asked: it is wrong for stacked and
+//! copy-on-write filesystems.
 
 use std::fmt;
 use std::io;
@@ -10,8 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::memory::AlignedBuf;
 use crate::sys;
 
-/// What a direct request on a file must be a multiple of, in bytes. A request that is not still works: it goes another way, see
-/// [`File`](crate::File).
+/// What a direct request on a file must be a multiple of, in bytes. A request that is not still
+/// works: it goes another way, see [`File`](crate::File).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alignment {
@@ -24,7 +25,11 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    pub(crate) const NONE: Alignment = Alignment { mem: 1, offset: 1, read_offset: 1 };
+    pub(crate) const NONE: Alignment = Alignment {
+        mem: 1,
+        offset: 1,
+        read_offset: 1,
+    };
 }
 
 /// Where the alignment of a file was learnt.
@@ -49,24 +54,41 @@ impl fmt::Display for AlignmentSource {
     }
 }
 
-/// The least that is believed of a filesystem which does not answer statx. Some (btrfs) take what is less aligned, and do it buffered.
+/// The least that is believed of a filesystem which does not answer statx. Some (btrfs) take what
+/// is less aligned, and do it buffered.
 const LEAST: u32 = 4096;
 /// Larger blocks than this are not looked for.
 const MOST: u32 = 65536;
 
-/// The alignment of a descriptor that was opened with O_DIRECT, or `None` where direct I/O does not work.
-pub(super) fn find(direct: BorrowedFd<'_>, readable: bool) -> io::Result<Option<(Alignment, AlignmentSource)>> {
+/// The alignment of a descriptor that was opened with O_DIRECT, or `None` where direct I/O does not
+/// work.
+pub(super) fn find(
+    direct: BorrowedFd<'_>,
+    readable: bool,
+) -> io::Result<Option<(Alignment, AlignmentSource)>> {
     if let Some(told) = sys::stat::dio_align(direct) {
         if told.mem == 0 || told.offset == 0 {
             return Ok(None);
         }
-        // All alignments in the kernel are powers of two; one that is not would break the arithmetic, so it is rounded.
+        // All alignments in the kernel are powers of two; one that is not would break the
+        // arithmetic, so it is rounded.
         let power = |bytes: u32| bytes.checked_next_power_of_two().unwrap_or(MOST);
         let offset = power(told.offset);
         let read_offset = told.read_offset.map_or(offset, power);
-        return Ok(Some((Alignment { mem: power(told.mem), offset, read_offset }, AlignmentSource::Statx)));
+        return Ok(Some((
+            Alignment {
+                mem: power(told.mem),
+                offset,
+                read_offset,
+            },
+            AlignmentSource::Statx,
+        )));
     }
-    let alignment = |bytes| Alignment { mem: bytes, offset: bytes, read_offset: bytes };
+    let alignment = |bytes| Alignment {
+        mem: bytes,
+        offset: bytes,
+        read_offset: bytes,
+    };
     if !readable {
         return Ok(Some((alignment(LEAST), AlignmentSource::Assumed)));
     }
@@ -74,7 +96,14 @@ pub(super) fn find(direct: BorrowedFd<'_>, readable: bool) -> io::Result<Option<
     let mut bytes = LEAST;
     while bytes <= MOST {
         // SAFETY: at most MOST bytes into a buffer of that size.
-        let count = unsafe { libc::pread64(direct.as_raw_fd(), buffer.as_mut_ptr().cast(), bytes as usize, 0) };
+        let count = unsafe {
+            libc::pread64(
+                direct.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                bytes as usize,
+                0,
+            )
+        };
         match count {
             // At the end of the file nothing is checked, so an empty file tells nothing.
             0 => return Ok(Some((alignment(LEAST), AlignmentSource::Assumed))),

@@ -7,7 +7,8 @@ use std::path::Path;
 use super::{File, Opened};
 use crate::engine::Engine;
 
-/// Options for opening a file, as [`std::fs::OpenOptions`]. Direct I/O is preferred unless told otherwise. For a [`Handle`](crate::Handle), see
+/// Options for opening a file, as [`std::fs::OpenOptions`]. Direct I/O is preferred unless told
+/// otherwise. For a [`Handle`](crate::Handle), see
 /// [`handle::File::open_with`](crate::handle::File::open_with).
 ///
 /// ```
@@ -37,7 +38,10 @@ impl Default for OpenOptions {
 impl OpenOptions {
     /// Nothing but direct I/O is set.
     pub fn new() -> OpenOptions {
-        OpenOptions { std: std::fs::OpenOptions::new(), direct: true }
+        OpenOptions {
+            std: std::fs::OpenOptions::new(),
+            direct: true,
+        }
     }
 
     /// To read.
@@ -76,7 +80,8 @@ impl OpenOptions {
         self
     }
 
-    /// More flags for open(2), as [`custom_flags`](OpenOptionsExt::custom_flags): O_SYNC and O_DSYNC hold for every way that the bytes go.
+    /// More flags for open(2), as [`custom_flags`](OpenOptionsExt::custom_flags): O_SYNC and
+    /// O_DSYNC hold for every way that the bytes go.
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
         self.std.custom_flags(flags);
         self
@@ -88,7 +93,8 @@ impl OpenOptions {
         self
     }
 
-    /// Opens the file, and finds out what direct I/O on it needs. A blocking call: some system calls, and up to five small reads.
+    /// Opens the file, and finds out what direct I/O on it needs. A blocking call: some system
+    /// calls, and up to five small reads.
     ///
     /// # Errors
     ///
@@ -108,20 +114,36 @@ mod tests {
     use super::*;
     use crate::sys::stat::status_flags;
 
-    /// The direct half is opened by itself; without the flag a write that went there would not be on the device when it completes.
+    /// The direct half is opened by itself; without the flag a write that went there would not be
+    /// on the device when it completes.
     #[test]
     fn both_halves_are_synchronous_if_the_file_is() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
-        for flag in [0, libc::O_DSYNC, libc::O_SYNC, libc::O_SYNC | libc::O_DIRECT] {
+        for flag in [
+            0,
+            libc::O_DSYNC,
+            libc::O_SYNC,
+            libc::O_SYNC | libc::O_DIRECT,
+        ] {
             let mut options = OpenOptions::new();
-            options.write(true).read(true).create(true).custom_flags(flag);
+            options
+                .write(true)
+                .read(true)
+                .create(true)
+                .custom_flags(flag);
             let opened = match options.open_for_all(&path) {
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => continue,
                 opened => opened.expect("opened"),
             };
-            for half in [Some(opened.buffered_fd()), opened.direct_fd()].into_iter().flatten() {
-                assert_eq!(status_flags(half).expect("flags") & libc::O_SYNC, flag & libc::O_SYNC);
+            for half in [Some(opened.buffered_fd()), opened.direct_fd()]
+                .into_iter()
+                .flatten()
+            {
+                assert_eq!(
+                    status_flags(half).expect("flags") & libc::O_SYNC,
+                    flag & libc::O_SYNC
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
-//! An open file before any engine knows it: two descriptors of one inode, and what was found out about them.
+//! An open file before any engine knows it: two descriptors of one inode, and what was found out
+//! about them.
 //!
-//! May know: open flags, filesystems, what pread64 and pwrite64 check. Must not know: rings, sizes of windows, engines. It may be shared by
-//! engines on several threads.
+//! May know: open flags, filesystems, what pread64 and pwrite64 check. Must not know: rings, sizes
+//! of windows, engines. It may be shared by engines on several threads.
 
 use std::io::{self, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -52,7 +53,10 @@ impl Opened {
         let readable = !path_only && access != libc::O_WRONLY;
         let kind = if file_type.is_dir() {
             Kind::Directory
-        } else if file_type.is_fifo() || file_type.is_socket() || (!path_only && !sys::stat::seekable(file.as_fd())) {
+        } else if file_type.is_fifo()
+            || file_type.is_socket()
+            || (!path_only && !sys::stat::seekable(file.as_fd()))
+        {
             Kind::NoPosition
         } else {
             Kind::Positioned
@@ -62,12 +66,19 @@ impl Opened {
         let mut opened = Opened {
             buffered: file.into(),
             direct: None,
-            facts: Facts { kind, readable, writable, append, alignment: Alignment::NONE },
+            facts: Facts {
+                kind,
+                readable,
+                writable,
+                append,
+                alignment: Alignment::NONE,
+            },
             source: None,
             path: IoPath::Buffered(Reason::Kind),
         };
         let given_direct = flags & libc::O_DIRECT != 0;
-        let ordinary = kind == Kind::Positioned && (file_type.is_file() || file_type.is_block_device());
+        let ordinary =
+            kind == Kind::Positioned && (file_type.is_file() || file_type.is_block_device());
         let found = if !ordinary || path_only {
             Err(Reason::Kind)
         } else if append {
@@ -94,7 +105,8 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Opens the same inode once more, with or without O_DIRECT: whichever the given descriptor lacks.
+    /// Opens the same inode once more, with or without O_DIRECT: whichever the given descriptor
+    /// lacks.
     fn other_half(&mut self, given_direct: bool, same: i32) -> io::Result<Result<(), Reason>> {
         let flags = same | libc::O_CLOEXEC | if given_direct { 0 } else { libc::O_DIRECT };
         let name = format!("/proc/self/fd/{}\0", self.buffered.as_raw_fd());
@@ -108,8 +120,14 @@ impl Opened {
         }
         // SAFETY: the descriptor is new, so nobody else closes it.
         let other = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-        self.direct = Some(if given_direct { std::mem::replace(&mut self.buffered, other) } else { other });
-        let Some(direct) = &self.direct else { return Ok(Err(Reason::Refused)) };
+        self.direct = Some(if given_direct {
+            std::mem::replace(&mut self.buffered, other)
+        } else {
+            other
+        });
+        let Some(direct) = &self.direct else {
+            return Ok(Err(Reason::Refused));
+        };
         Ok(match align::find(direct.as_fd(), self.facts.readable)? {
             Some((alignment, source)) => {
                 (self.facts.alignment, self.source) = (alignment, Some(source));
@@ -119,13 +137,20 @@ impl Opened {
         })
     }
 
-    /// The caller's own descriptor had O_DIRECT, and there is no direct path: all goes through it without.
+    /// The caller's own descriptor had O_DIRECT, and there is no direct path: all goes through it
+    /// without.
     fn clear_direct(&self, flags: i32) -> io::Result<()> {
         if sys::stat::status_flags(self.buffered.as_fd())? & libc::O_DIRECT == 0 {
             return Ok(());
         }
         // SAFETY: F_SETFL takes no pointer.
-        match unsafe { libc::fcntl(self.buffered.as_raw_fd(), libc::F_SETFL, flags & !libc::O_DIRECT) } {
+        match unsafe {
+            libc::fcntl(
+                self.buffered.as_raw_fd(),
+                libc::F_SETFL,
+                flags & !libc::O_DIRECT,
+            )
+        } {
             0.. => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -143,7 +168,8 @@ impl Opened {
         self.facts.alignment
     }
 
-    /// Whether nothing is done with nothing: a device may answer a request of no bytes with an error.
+    /// Whether nothing is done with nothing: a device may answer a request of no bytes with an
+    /// error.
     pub(crate) fn is_ordinary(&self) -> bool {
         !matches!(self.path, IoPath::Buffered(Reason::Kind))
     }
@@ -159,9 +185,15 @@ impl Opened {
         Ok(metadata.len())
     }
 
-    /// What pread64 and pwrite64 check before they look at memory (ksys_pread64, vfs_read, rw_verify_area), in the same order.
-    /// Returns how much of `total` one call would move at most.
-    pub(crate) fn admit(&self, direction: Direction, offset: u64, total: usize, vectored: bool) -> Result<usize, Errno> {
+    /// What pread64 and pwrite64 check before they look at memory (ksys_pread64, vfs_read,
+    /// rw_verify_area), in the same order. Returns how much of `total` one call would move at most.
+    pub(crate) fn admit(
+        &self,
+        direction: Direction,
+        offset: u64,
+        total: usize,
+        vectored: bool,
+    ) -> Result<usize, Errno> {
         let position = i64::try_from(offset).map_err(|_| libc::EINVAL)?;
         if self.facts.kind == Kind::NoPosition {
             return Err(libc::ESPIPE);
@@ -173,8 +205,13 @@ impl Opened {
         if !open {
             return Err(libc::EBADF);
         }
-        // A vector is cut to what one call moves before its end is computed (import_iovec); a single range after.
-        let counted = if vectored { total.min(MAX_RW_COUNT) } else { total };
+        // A vector is cut to what one call moves before its end is computed (import_iovec); a
+        // single range after.
+        let counted = if vectored {
+            total.min(MAX_RW_COUNT)
+        } else {
+            total
+        };
         let count = i64::try_from(counted).map_err(|_| libc::EINVAL)?;
         position.checked_add(count).ok_or(libc::EINVAL)?;
         if self.facts.kind == Kind::Directory {

@@ -46,7 +46,14 @@ impl Priority {
 /// Gives the calling thread a priority; 0: none of its own.
 pub(crate) fn set_own(priority: u16) -> io::Result<()> {
     // SAFETY: the call takes no pointer.
-    match unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, libc::c_int::from(priority)) } {
+    match unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            WHO_PROCESS,
+            0,
+            libc::c_int::from(priority),
+        )
+    } {
         0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -1,4 +1,5 @@
-//! An open file as one driver sees it: descriptors, their places in the ring's table, and the sizes that hold for its requests.
+//! An open file as one driver sees it: descriptors, their places in the ring's table, and the sizes
+//! that hold for its requests.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -28,15 +29,18 @@ pub enum IoPath {
 pub enum Reason {
     /// [`OpenOptions::direct`](crate::OpenOptions::direct) was set to false.
     NotAsked,
-    /// The file was opened to append: a write in several passes would be torn apart by other writers.
+    /// The file was opened to append: a write in several passes would be torn apart by other
+    /// writers.
     Append,
     /// A filesystem that keeps its files in the page cache only (tmpfs, ramfs, hugetlbfs).
     MemoryFilesystem,
     /// The filesystem refuses O_DIRECT.
     Refused,
-    /// It was opened with O_DIRECT, but statx says that direct I/O does not work, or no alignment was found that does.
+    /// It was opened with O_DIRECT, but statx says that direct I/O does not work, or no alignment
+    /// was found that does.
     NoAlignment,
-    /// Direct and buffered I/O need a descriptor each, and the second could not be opened; with the errno.
+    /// Direct and buffered I/O need a descriptor each, and the second could not be opened; with the
+    /// errno.
     NotReopened(i32),
     /// Not a regular file or a block device.
     Kind,
@@ -51,7 +55,11 @@ impl fmt::Display for Reason {
             Reason::Refused => f.write_str("the filesystem refuses O_DIRECT"),
             Reason::NoAlignment => f.write_str("no alignment works for direct I/O on this file"),
             Reason::NotReopened(errno) => {
-                write!(f, "a second descriptor could not be opened through /proc/self/fd: {}", io::Error::from_raw_os_error(*errno))
+                write!(
+                    f,
+                    "a second descriptor could not be opened through /proc/self/fd: {}",
+                    io::Error::from_raw_os_error(*errno)
+                )
             }
             Reason::Kind => f.write_str("neither a regular file nor a block device"),
         }
@@ -101,7 +109,12 @@ struct Plain {
 impl Plain {
     fn new(facts: &Facts, allowed: bool, block: u32, pass: usize) -> Plain {
         // Without a direct path all alignments are 1.
-        let Facts { kind, append, alignment, .. } = *facts;
+        let Facts {
+            kind,
+            append,
+            alignment,
+            ..
+        } = *facts;
         let ordinary = allowed && !append && kind == Kind::Positioned;
         let too_large = !((1 << 62) - 1);
         Plain {
@@ -120,11 +133,22 @@ impl FileShared {
         let direct = opened.direct_fd().is_some();
         let sized = |block: u32| {
             let (mem, block) = (facts.alignment.mem as usize, block as usize);
-            Rc::new(Geometry { direct, whole: facts.append, mem, block, ..base })
+            Rc::new(Geometry {
+                direct,
+                whole: facts.append,
+                mem,
+                block,
+                ..base
+            })
         };
         let raw = FileRef::new(opened.buffered_fd().as_raw_fd(), None);
         let shared = FileShared {
-            plain_reads: Plain::new(&facts, facts.readable, facts.alignment.read_offset, base.pass),
+            plain_reads: Plain::new(
+                &facts,
+                facts.readable,
+                facts.alignment.read_offset,
+                base.pass,
+            ),
             plain_writes: Plain::new(&facts, facts.writable, facts.alignment.offset, base.pass),
             main: Cell::new(raw),
             buffered: Cell::new(raw),
@@ -155,13 +179,19 @@ impl FileShared {
         self.places.set([buffered, direct]);
         let buffered = FileRef::new(self.buffered_fd().as_raw_fd(), buffered);
         self.buffered.set(buffered);
-        self.main.set(self.direct_fd().map_or(buffered, |fd| FileRef::new(fd.as_raw_fd(), direct)));
+        self.main.set(
+            self.direct_fd()
+                .map_or(buffered, |fd| FileRef::new(fd.as_raw_fd(), direct)),
+        );
     }
 
     /// Whether completions are polled for; until the device says that it can't.
     pub(crate) fn set_polled(&self, polled: bool) {
         let polled = polled && self.direct_fd().is_some();
-        self.main.set(FileRef { polled, ..self.main.get() });
+        self.main.set(FileRef {
+            polled,
+            ..self.main.get()
+        });
     }
 
     pub(crate) fn buffered(&self) -> FileRef {
@@ -192,19 +222,34 @@ impl FileShared {
         self.opened.is_ordinary()
     }
 
-    /// Whether one operation on the file's main path takes all of a range, as far as the file and the numbers can tell. What this refuses may
-    /// still be right: it is looked at more closely by [`FileShared::admit`] and by a transfer.
+    /// Whether one operation on the file's main path takes all of a range, as far as the file and
+    /// the numbers can tell. What this refuses may still be right: it is looked at more closely by
+    /// [`FileShared::admit`] and by a transfer.
     #[inline]
-    pub(crate) fn takes_plain(&self, direction: Direction, addr: usize, len: usize, offset: u64) -> bool {
+    pub(crate) fn takes_plain(
+        &self,
+        direction: Direction,
+        addr: usize,
+        len: usize,
+        offset: u64,
+    ) -> bool {
         let plain = match direction {
             Direction::Read => &self.plain_reads,
             Direction::Write => &self.plain_writes,
         };
-        (addr & plain.addr) as u64 | (len as u64 | offset) & plain.range == 0 && len.wrapping_sub(1) < plain.most && addr <= plain.highest
+        (addr & plain.addr) as u64 | (len as u64 | offset) & plain.range == 0
+            && len.wrapping_sub(1) < plain.most
+            && addr <= plain.highest
     }
 
     /// What the kernel checks first, see [`Opened::admit`].
-    pub(crate) fn admit(&self, direction: Direction, offset: u64, total: usize, vectored: bool) -> Result<usize, Errno> {
+    pub(crate) fn admit(
+        &self,
+        direction: Direction,
+        offset: u64,
+        total: usize,
+        vectored: bool,
+    ) -> Result<usize, Errno> {
         self.opened.admit(direction, offset, total, vectored)
     }
 

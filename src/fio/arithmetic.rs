@@ -1,8 +1,10 @@
 //! fio's arithmetic: what may stand in parentheses instead of a number.
 //!
-//! `+ - * / % ^`, whole numbers and decimal fractions, suffixes. The operators bind as in fio: a suffix weaker than `*`, so that `2*4k` and `4k*2`
-//! are the same, `^` stronger than `*`, and `%` stronger still. A number without a unit is in the option's own unit, unless another number of the
-//! same expression has a unit: then a bare time is microseconds. (Distributions build fio without this; then it refuses all parentheses.)
+//! `+ - * / % ^`, whole numbers and decimal fractions, suffixes. The operators bind as in fio: a
+//! suffix weaker than `*`, so that `2*4k` and `4k*2` are the same, `^` stronger than `*`, and `%`
+//! stronger still. A number without a unit is in the option's own unit, unless another number of
+//! the same expression has a unit: then a bare time is microseconds. (Distributions build fio
+//! without this; then it refuses all parentheses.)
 
 use super::error::Fault;
 use super::number::Unit;
@@ -28,20 +30,33 @@ impl Value {
 
 /// The value of the expression: bytes, or microseconds.
 pub(super) fn evaluate(text: &str, unit: Unit) -> Result<u64, Fault> {
-    let mut parser = Parser { text, at: 0, unit, had_unit: false };
+    let mut parser = Parser {
+        text,
+        at: 0,
+        unit,
+        had_unit: false,
+    };
     let value = parser.expression(0, 0)?;
     if parser.peek().is_some() {
         return Err(parser.unexpected());
     }
-    let bare = if parser.had_unit { 1 } else { i128::from(unit.factor("").unwrap_or(1)) };
+    let bare = if parser.had_unit {
+        1
+    } else {
+        i128::from(unit.factor("").unwrap_or(1))
+    };
     let value = combine('*', value, Value::Whole(bare))?;
     let result = match value {
         Value::Whole(value) => i64::try_from(value).ok(),
-        Value::Real(value) if value.is_finite() && value.abs() < i64::MAX as f64 => Some(value as i64),
+        Value::Real(value) if value.is_finite() && value.abs() < i64::MAX as f64 => {
+            Some(value as i64)
+        }
         Value::Real(_) => None,
     };
     match result {
-        Some(result) => u64::try_from(result).map_err(|_| Fault::value(format!("{text} is negative"))),
+        Some(result) => {
+            u64::try_from(result).map_err(|_| Fault::value(format!("{text} is negative")))
+        }
         None => Err(too_large()),
     }
 }
@@ -62,7 +77,9 @@ fn combine(operator: char, left: Value, right: Value) -> Result<Value, Fault> {
             '%' => left.checked_rem(right),
             // To a negative power it is a fraction.
             _ if right < 0 => return Ok(Value::Real((left as f64).powf(right as f64))),
-            _ => u32::try_from(right).ok().and_then(|power| left.checked_pow(power)),
+            _ => u32::try_from(right)
+                .ok()
+                .and_then(|power| left.checked_pow(power)),
         };
         return result.map(Value::Whole).ok_or_else(too_large);
     }
@@ -121,7 +138,10 @@ impl Parser<'_> {
 
     fn expression(&mut self, weakest: u8, depth: u32) -> Result<Value, Fault> {
         if depth > MAX_DEPTH {
-            return Err(Fault::value(format!("{:?} is nested too deeply", self.text)));
+            return Err(Fault::value(format!(
+                "{:?} is nested too deeply",
+                self.text
+            )));
         }
         let mut value = self.operand(depth)?;
         while let Some(letter) = self.peek() {
@@ -132,7 +152,9 @@ impl Parser<'_> {
                 let factor = self.suffix()?;
                 value = combine('*', value, Value::Whole(factor))?;
             } else {
-                let Some((left, right)) = binding(letter) else { break };
+                let Some((left, right)) = binding(letter) else {
+                    break;
+                };
                 if left < weakest {
                     break;
                 }
@@ -167,20 +189,32 @@ impl Parser<'_> {
     fn literal(&mut self) -> Result<Value, Fault> {
         let rest = &self.text[self.at..];
         if let Some(hex) = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X")) {
-            let end = hex.find(|letter: char| !letter.is_ascii_hexdigit()).unwrap_or(hex.len());
+            let end = hex
+                .find(|letter: char| !letter.is_ascii_hexdigit())
+                .unwrap_or(hex.len());
             self.at += 2 + end;
-            return i128::from_str_radix(&hex[..end], 16).map(Value::Whole).map_err(|_| Fault::value(format!("{rest:?} is no number")));
+            return i128::from_str_radix(&hex[..end], 16)
+                .map(Value::Whole)
+                .map_err(|_| Fault::value(format!("{rest:?} is no number")));
         }
-        let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+            .unwrap_or(rest.len());
         let digits = &rest[..end];
         self.at += end;
-        let value = if digits.contains('.') { digits.parse().ok().map(Value::Real) } else { digits.parse().ok().map(Value::Whole) };
+        let value = if digits.contains('.') {
+            digits.parse().ok().map(Value::Real)
+        } else {
+            digits.parse().ok().map(Value::Whole)
+        };
         value.ok_or_else(|| Fault::value(format!("{digits:?} is no number")))
     }
 
     fn suffix(&mut self) -> Result<i128, Fault> {
         let rest = &self.text[self.at..];
-        let end = rest.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !letter.is_ascii_alphabetic())
+            .unwrap_or(rest.len());
         let suffix = &rest[..end];
         let factor = self
             .unit
@@ -260,6 +294,9 @@ mod tests {
         assert!(evaluate(&"(".repeat(5000), BYTES).is_err());
         assert!(evaluate(&format!("({}1)", "-".repeat(5000)), BYTES).is_err());
         assert!(evaluate(&format!("(1{})", "^1".repeat(4000)), BYTES).is_err());
-        assert_eq!(evaluate(&format!("(1{})", "+1".repeat(4000)), BYTES), Ok(4001));
+        assert_eq!(
+            evaluate(&format!("(1{})", "+1".repeat(4000)), BYTES),
+            Ok(4001)
+        );
     }
 }

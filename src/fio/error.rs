@@ -16,7 +16,11 @@ pub struct Place {
 
 impl Place {
     pub(super) fn whole(path: &Path) -> Place {
-        Place { path: path.to_owned(), line: 0, column: 0 }
+        Place {
+            path: path.to_owned(),
+            line: 0,
+            column: 0,
+        }
     }
 }
 
@@ -53,7 +57,8 @@ pub enum ErrorKind {
     Limit,
 }
 
-/// Why a job file can't be used. It prints as one line: place, option, reason, and the nearest name where a name is wrong.
+/// Why a job file can't be used. It prints as one line: place, option, reason, and the nearest name
+/// where a name is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Error {
@@ -85,7 +90,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Something in a job file that has no effect here, or another than it seems to have. The file can be used.
+/// Something in a job file that has no effect here, or another than it seems to have. The file can
+/// be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
@@ -116,14 +122,26 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn value(message: impl Into<String>) -> Fault {
-        Fault { kind: ErrorKind::Value, message: message.into() }
+        Fault {
+            kind: ErrorKind::Value,
+            message: message.into(),
+        }
     }
 
     pub(super) fn unsupported(message: impl Into<String>) -> Fault {
-        Fault { kind: ErrorKind::Unsupported, message: message.into() }
+        Fault {
+            kind: ErrorKind::Unsupported,
+            message: message.into(),
+        }
     }
 
     pub(super) fn at(self, place: Place, option: Option<&str>) -> Error {
-        Error { kind: self.kind, place, option: option.map(str::to_owned), nearest: None, message: self.message }
+        Error {
+            kind: self.kind,
+            place,
+            option: option.map(str::to_owned),
+            nearest: None,
+            message: self.message,
+        }
     }
 }

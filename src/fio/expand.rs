@@ -1,8 +1,9 @@
 //! Variables and reserved words in values.
 //!
-//! As in fio: `${NAME}` becomes the variable's value, or nothing if it is not set; then `$ncpus`, `$pagesize` and `$mb_memory` become numbers.
-//! Neither is looked at again. What a variable brings in must be something that could have been written there: otherwise it would not survive
-//! being printed.
+//! As in fio: `${NAME}` becomes the variable's value, or nothing if it is not set; then `$ncpus`,
+//! `$pagesize` and `$mb_memory` become numbers. Neither is looked at again. What a variable brings
+//! in must be something that could have been written there: otherwise it would not survive being
+//! printed.
 
 use super::error::Fault;
 use super::surroundings::Surroundings;
@@ -32,26 +33,42 @@ pub(super) fn expand(text: &str, surroundings: &Surroundings<'_>) -> Result<Expa
     out.push_str(rest);
     let machine = surroundings.of_machine();
     let mut math = false;
-    for (word, number) in [("$pagesize", machine.page_bytes), ("$mb_memory", machine.memory_mib), ("$ncpus", machine.processors)] {
+    for (word, number) in [
+        ("$pagesize", machine.page_bytes),
+        ("$mb_memory", machine.memory_mib),
+        ("$ncpus", machine.processors),
+    ] {
         if out.contains(word) {
             math = true;
             out = out.replace(word, &number.to_string());
         }
     }
     bounded(&out)?;
-    if let Some(letter) = out.chars().find(|&letter| letter == ';' || letter == '#' || letter.is_control() && letter != '\t') {
+    if let Some(letter) = out
+        .chars()
+        .find(|&letter| letter == ';' || letter == '#' || letter.is_control() && letter != '\t')
+    {
         return Err(Fault::value(format!("a value can't have {letter:?} in it")));
     }
     if next_variable(&out).is_some() {
-        return Err(Fault::value("a variable's value can't have a variable in it"));
+        return Err(Fault::value(
+            "a variable's value can't have a variable in it",
+        ));
     }
     out.truncate(out.trim_end_matches([' ', '\t']).len());
-    Ok(Expanded { text: out, math, unset })
+    Ok(Expanded {
+        text: out,
+        math,
+        unset,
+    })
 }
 
 fn bounded(text: &str) -> Result<(), Fault> {
     if text.len() > MAX_LINE_BYTES {
-        return Err(Fault { kind: ErrorKind::Limit, message: format!("its value has more than {MAX_LINE_BYTES} bytes") });
+        return Err(Fault {
+            kind: ErrorKind::Limit,
+            message: format!("its value has more than {MAX_LINE_BYTES} bytes"),
+        });
     }
     Ok(())
 }
@@ -79,7 +96,11 @@ mod tests {
                 "LONG" => Some("x".repeat(5000)),
                 _ => None,
             })
-            .machine(Machine { processors: 8, page_bytes: 4096, memory_mib: 1000 })
+            .machine(Machine {
+                processors: 8,
+                page_bytes: 4096,
+                memory_mib: 1000,
+            })
     }
 
     fn text(value: &str) -> Result<String, Fault> {
@@ -100,8 +121,16 @@ mod tests {
         ] {
             assert_eq!(text(value).as_deref(), Ok(expected), "{value}");
         }
-        assert_eq!(expand("${A}${B}${SIZE}${EMPTY}", &surroundings()).unwrap().unset, ["A", "B", "EMPTY"]);
-        assert!(expand("2*$ncpus", &surroundings()).unwrap().math && !expand("2*2", &surroundings()).unwrap().math);
+        assert_eq!(
+            expand("${A}${B}${SIZE}${EMPTY}", &surroundings())
+                .unwrap()
+                .unset,
+            ["A", "B", "EMPTY"]
+        );
+        assert!(
+            expand("2*$ncpus", &surroundings()).unwrap().math
+                && !expand("2*2", &surroundings()).unwrap().math
+        );
     }
 
     #[test]

@@ -1,20 +1,23 @@
-//! What a job file says, as types: files, jobs, options. No text: the names of fio's options are in the documentation only.
+//! What a job file says, as types: files, jobs, options. No text: the names of fio's options are in
+//! the documentation only.
 
 use std::time::Duration;
 
 use super::error::Warning;
 use super::kinds::{
-    BlockSize, Distribution, FioOnly, IoEngine, Memory, Mode, PatternPart, PerDirection, Sequencer, Size, SyncMode, Verify,
+    BlockSize, Distribution, FioOnly, IoEngine, Memory, Mode, PatternPart, PerDirection, Sequencer,
+    Size, SyncMode, Verify,
 };
 
 /// A job file, read.
 ///
-/// Two are equal if they have the same jobs in the same groups; where those stand in their files, and what was warned of, does not count.
+/// Two are equal if they have the same jobs in the same groups; where those stand in their files,
+/// and what was warned of, does not count.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JobFile {
-    /// The jobs, in groups that run one after the other: each group starts when every worker of the one before has ended (`stonewall`). No
-    /// group is empty.
+    /// The jobs, in groups that run one after the other: each group starts when every worker of the
+    /// one before has ended (`stonewall`). No group is empty.
     pub groups: Vec<Group>,
     /// What has no effect, in the order of the file.
     pub warnings: Vec<Warning>,
@@ -42,7 +45,8 @@ impl PartialEq for JobFile {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Group {
-    /// The jobs, in the order of the file. One that has [`Options::wait_for`] starts only when that one has ended.
+    /// The jobs, in the order of the file. One that has [`Options::wait_for`] starts only when that
+    /// one has ended.
     pub jobs: Vec<Job>,
 }
 
@@ -58,11 +62,11 @@ pub struct Job {
     pub name: String,
     /// The line of the section, from 1.
     pub line: u32,
-    /// Which group of reports it belongs to, from 0: `stonewall` and `new_group` start another one. With
-    /// [`Options::group_reporting`] the jobs of one group are reported as one.
+    /// Which group of reports it belongs to, from 0: `stonewall` and `new_group` start another one.
+    /// With [`Options::group_reporting`] the jobs of one group are reported as one.
     pub report_group: u32,
-    /// The number of its first worker among those of the whole file, from 1. The worker `clone` has `first_worker + clone`, and takes its random
-    /// numbers from that.
+    /// The number of its first worker among those of the whole file, from 1. The worker `clone` has
+    /// `first_worker + clone`, and takes its random numbers from that.
     pub first_worker: u32,
     /// What it does.
     pub options: Options,
@@ -71,13 +75,18 @@ pub struct Job {
 impl PartialEq for Job {
     fn eq(&self, other: &Job) -> bool {
         let named = |job: &Job| (job.report_group, job.first_worker);
-        self.section == other.section && self.name == other.name && named(self) == named(other) && self.options == other.options
+        self.section == other.section
+            && self.name == other.name
+            && named(self) == named(other)
+            && self.options == other.options
     }
 }
 
-/// Everything that a job file can say of a job. What it does not say has fio's default, which is also this type's.
+/// Everything that a job file can say of a job. What it does not say has fio's default, which is
+/// also this type's.
 ///
-/// Where a type has "no limit" or "not given", that is `None`, not zero. In brackets is the name of the option, where it is another one.
+/// Where a type has "no limit" or "not given", that is `None`, not zero. In brackets is the name of
+/// the option, where it is another one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
@@ -92,7 +101,8 @@ pub struct Options {
     pub stonewall: bool,
     /// It starts another group of reports.
     pub new_group: bool,
-    /// It starts when all workers of the job with this name have ended. Exactly one job before it has that name.
+    /// It starts when all workers of the job with this name have ended. Exactly one job before it
+    /// has that name.
     pub wait_for: Option<String>,
     /// The jobs of its group are reported as one.
     pub group_reporting: bool,
@@ -100,9 +110,11 @@ pub struct Options {
     pub thread: bool,
 
     // ---- the files
-    /// The files (`filename`), with their directory; empty if they are generated. See [`Job::files`].
+    /// The files (`filename`), with their directory; empty if they are generated. See
+    /// [`Job::files`].
     pub filenames: Vec<String>,
-    /// Where generated files are (`directory`); the workers take one after the other. Empty if there are file names.
+    /// Where generated files are (`directory`); the workers take one after the other. Empty if
+    /// there are file names.
     pub directories: Vec<String>,
     /// How generated files are named.
     pub filename_format: String,
@@ -144,7 +156,8 @@ pub struct Options {
     pub block: PerDirection<BlockSize>,
     /// Sizes of a range need not be multiples of the smallest.
     pub block_unaligned: bool,
-    /// What random offsets are multiples of (`blockalign`), if not of the smallest size. Turns [`Options::covers`] off.
+    /// What random offsets are multiples of (`blockalign`), if not of the smallest size. Turns
+    /// [`Options::covers`] off.
     pub block_align: PerDirection<Option<u64>>,
     /// Direct I/O (`direct`, `buffered`).
     pub direct: bool,
@@ -160,7 +173,8 @@ pub struct Options {
     pub randrepeat: bool,
     /// The same for all that is random; fio's own distinction, which is none here.
     pub allrandrepeat: bool,
-    /// The seed of everything random; it makes runs repeatable whatever [`Options::randrepeat`] says.
+    /// The seed of everything random; it makes runs repeatable whatever [`Options::randrepeat`]
+    /// says.
     pub randseed: Option<u64>,
 
     // ---- how requests are sent
@@ -172,10 +186,12 @@ pub struct Options {
     pub batch_submit: u32,
     /// Requests that are waited for at least (`iodepth_batch_complete_min`).
     pub batch_complete_min: u32,
-    /// Requests that are reaped at once at most (`iodepth_batch_complete_max`), if not the same as the minimum.
+    /// Requests that are reaped at once at most (`iodepth_batch_complete_max`), if not the same as
+    /// the minimum.
     pub batch_complete_max: Option<u32>,
-    /// To how many the requests in flight are let down, once there were as many as the depth, before new ones are sent (`iodepth_low`). Less than
-    /// the depth; without it there are always as many as the depth.
+    /// To how many the requests in flight are let down, once there were as many as the depth,
+    /// before new ones are sent (`iodepth_low`). Less than the depth; without it there are always
+    /// as many as the depth.
     pub depth_low: Option<u32>,
     /// Buffers are registered once (`fixedbufs`).
     pub fixed_buffers: bool,
@@ -333,24 +349,35 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The smallest block of the directions that the mode has: what offsets and sizes are counted in.
+    /// The smallest block of the directions that the mode has: what offsets and sizes are counted
+    /// in.
     pub fn min_block(&self) -> u64 {
-        self.used_blocks().map(BlockSize::min).min().unwrap_or(BLOCK_BYTES)
+        self.used_blocks()
+            .map(BlockSize::min)
+            .min()
+            .unwrap_or(BLOCK_BYTES)
     }
 
     /// The largest block of the directions that the mode has: what a buffer must hold.
     pub fn max_block(&self) -> u64 {
-        self.used_blocks().map(BlockSize::max).max().unwrap_or(BLOCK_BYTES)
+        self.used_blocks()
+            .map(BlockSize::max)
+            .max()
+            .unwrap_or(BLOCK_BYTES)
     }
 
     fn used_blocks(&self) -> impl Iterator<Item = &BlockSize> {
         let of = |used: bool, block| used.then_some(block);
-        of(self.mode.reads(), &self.block.read).into_iter().chain(of(self.mode.writes(), &self.block.write))
+        of(self.mode.reads(), &self.block.read)
+            .into_iter()
+            .chain(of(self.mode.writes(), &self.block.write))
     }
 
-    /// The same job for another engine. As in fio, what was said to the one before is lost: so it can be printed for each of fio's columns.
+    /// The same job for another engine. As in fio, what was said to the one before is lost: so it
+    /// can be printed for each of fio's columns.
     pub fn set_engine(&mut self, engine: IoEngine) {
-        self.fio_only.retain(|option| option.engines.is_empty() || option.engines.contains(&engine));
+        self.fio_only
+            .retain(|option| option.engines.is_empty() || option.engines.contains(&engine));
         if engine != IoEngine::IoUring {
             self.fixed_buffers = false;
             self.registered_files = false;
@@ -358,10 +385,17 @@ impl Options {
         self.engine = engine;
     }
 
-    /// Whether random requests visit every block of the region once before any comes again: a uniform distribution, and neither `norandommap` nor
-    /// an alignment of its own.
+    /// Whether random requests visit every block of the region once before any comes again: a
+    /// uniform distribution, and neither `norandommap` nor an alignment of its own.
     pub fn covers(&self) -> bool {
-        let aligned = |write: bool| self.block_align.get(write).is_none_or(|align| align == self.block.get(write).min());
-        self.distribution == Distribution::Random && !self.norandommap && aligned(false) && aligned(true)
+        let aligned = |write: bool| {
+            self.block_align
+                .get(write)
+                .is_none_or(|align| align == self.block.get(write).min())
+        };
+        self.distribution == Distribution::Random
+            && !self.norandommap
+            && aligned(false)
+            && aligned(true)
     }
 }

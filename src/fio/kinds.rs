@@ -17,7 +17,10 @@ impl<T> PerDirection<T> {
     where
         T: Clone,
     {
-        PerDirection { read: value.clone(), write: value }
+        PerDirection {
+            read: value.clone(),
+            write: value,
+        }
     }
 
     /// The one for writes, or the one for reads.
@@ -60,7 +63,8 @@ impl Mode {
 /// What the number behind `rw` does (`rw=randread:8`), if there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sequencer {
-    /// Random requests: the ones between two new offsets follow each other. Sequential ones: so many bytes are left out after each.
+    /// Random requests: the ones between two new offsets follow each other. Sequential ones: so
+    /// many bytes are left out after each.
     #[default]
     Sequential,
     /// Random requests: the ones between two new offsets are at the same offset.
@@ -81,10 +85,12 @@ pub enum Size {
 pub enum BlockSize {
     /// All the same (`bs`).
     Fixed(u64),
-    /// All multiples of the smallest up to the largest, equally often (`bsrange`); with [`Options::block_unaligned`](super::Options::block_unaligned) every size between them.
+    /// All multiples of the smallest up to the largest, equally often (`bsrange`); with
+    /// [`Options::block_unaligned`](super::Options::block_unaligned) every size between them.
     #[allow(missing_docs)]
     Range { min: u64, max: u64 },
-    /// Each size as often as its percentage says (`bssplit`). The percentages add up to 100; there are 2 to 64 parts, none of them of 0 %.
+    /// Each size as often as its percentage says (`bssplit`). The percentages add up to 100; there
+    /// are 2 to 64 parts, none of them of 0 %.
     Split(Vec<SplitPart>),
 }
 
@@ -117,7 +123,8 @@ pub struct SplitPart {
     pub percent: u8,
 }
 
-/// By which of fio's engines the job is to be done (`ioengine`). It decides which of fio's columns this is; nofault's own do the job in their way.
+/// By which of fio's engines the job is to be done (`ioengine`). It decides which of fio's columns
+/// this is; nofault's own do the job in their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum IoEngine {
@@ -135,11 +142,19 @@ pub enum IoEngine {
 impl IoEngine {
     /// Whether this engine has never more than one request in flight, whatever the depth is.
     pub fn is_synchronous(self) -> bool {
-        matches!(self, IoEngine::Sync | IoEngine::Psync | IoEngine::Vsync | IoEngine::Pvsync | IoEngine::Pvsync2)
+        matches!(
+            self,
+            IoEngine::Sync
+                | IoEngine::Psync
+                | IoEngine::Vsync
+                | IoEngine::Pvsync
+                | IoEngine::Pvsync2
+        )
     }
 }
 
-/// The memory of the buffers (`mem`, `iomem`). It is allocated once for each worker, as much as its depth needs, and used again.
+/// The memory of the buffers (`mem`, `iomem`). It is allocated once for each worker, as much as its
+/// depth needs, and used again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Memory {
     /// The heap.
@@ -169,8 +184,9 @@ pub enum Distribution {
     /// Pareto's: with a power of 0.2, a fifth of the blocks gets four fifths of the requests.
     #[allow(missing_docs)]
     Pareto { power: f64, center: Option<f64> },
-    /// fio's bell: the mean of twelve uniform numbers (so its standard deviation is a twelfth of the region), and on top of that a uniform deviation
-    /// that spans so many hundredths of the region. Its centre has no effect, because the blocks are scattered.
+    /// fio's bell: the mean of twelve uniform numbers (so its standard deviation is a twelfth of
+    /// the region), and on top of that a uniform deviation that spans so many hundredths of the
+    /// region. Its centre has no effect, because the blocks are scattered.
     #[allow(missing_docs)]
     Normal { deviation: f64, center: Option<f64> },
 }
@@ -194,7 +210,8 @@ pub enum Verify {
     Crc32c,
     /// A header and a CRC-32 in each block.
     Crc32,
-    /// No header: the block is [`Options::verify_pattern`](super::Options::verify_pattern), over and over.
+    /// No header: the block is [`Options::verify_pattern`](super::Options::verify_pattern), over
+    /// and over.
     Pattern,
 }
 
@@ -207,7 +224,8 @@ pub enum PatternPart {
     Offset,
 }
 
-/// An option that only real fio heeds, kept as it was given, so that what is printed means the same to fio.
+/// An option that only real fio heeds, kept as it was given, so that what is printed means the same
+/// to fio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FioOnly {
     /// The option's name.

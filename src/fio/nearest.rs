@@ -1,14 +1,18 @@
 //! The name that somebody may have meant.
 
-/// The nearest of `names` to `wrong`, by how many letters must be put in, taken out, changed or swapped with their neighbour. None if that
-/// would change more than a third of the word, rounded up.
+/// The nearest of `names` to `wrong`, by how many letters must be put in, taken out, changed or
+/// swapped with their neighbour. None if that would change more than a third of the word, rounded
+/// up.
 pub(super) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let wrong = wrong.to_ascii_lowercase().replace('-', "_");
-    // Nobody's typing error is longer than the longest option, and the work is the product of both lengths.
+    // Nobody's typing error is longer than the longest option, and the work is the product of both
+    // lengths.
     if wrong.len() > 64 {
         return None;
     }
-    let (distance, name) = names.map(|name| (distance(wrong.as_bytes(), name.as_bytes()), name)).min_by_key(|&(distance, _)| distance)?;
+    let (distance, name) = names
+        .map(|name| (distance(wrong.as_bytes(), name.as_bytes()), name))
+        .min_by_key(|&(distance, _)| distance)?;
     (distance <= wrong.len().div_ceil(3)).then_some(name)
 }
 
@@ -38,9 +42,14 @@ mod tests {
 
     #[test]
     fn counts_letters_put_in_taken_out_changed_and_swapped() {
-        for (a, b, expected) in
-            [("", "", 0), ("abc", "", 3), ("", "abc", 3), ("kitten", "sitting", 3), ("size", "szie", 1), ("ab", "ba", 1)]
-        {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("size", "szie", 1),
+            ("ab", "ba", 1),
+        ] {
             assert_eq!(distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
             assert_eq!(distance(b.as_bytes(), a.as_bytes()), expected, "{b} {a}");
         }

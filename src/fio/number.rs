@@ -1,7 +1,8 @@
 //! Numbers with fio's suffixes.
 //!
-//! fio drops what it does not understand behind a number without a word: `1.5g` is one byte to it, `5sec` five microseconds, ` 4k` with a blank
-//! before it four bytes. Here all of these are errors, because nobody who wrote them meant that.
+//! fio drops what it does not understand behind a number without a word: `1.5g` is one byte to it,
+//! `5sec` five microseconds, ` 4k` with a blank before it four bytes. Here all of these are errors,
+//! because nobody who wrote them meant that.
 
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ fn time_factor(suffix: &str) -> Option<u64> {
     })
 }
 
-/// Reads a whole number, with a suffix or as an expression in parentheses. With `math` an expression needs no parentheses.
+/// Reads a whole number, with a suffix or as an expression in parentheses. With `math` an
+/// expression needs no parentheses.
 pub(super) fn number(text: &str, unit: Unit, math: bool) -> Result<u64, Fault> {
     let trimmed = text.trim_matches([' ', '\t']);
     if trimmed.starts_with('(') || math && trimmed.contains(['+', '-', '*', '/']) {
@@ -76,18 +78,28 @@ pub(super) fn number(text: &str, unit: Unit, math: bool) -> Result<u64, Fault> {
     }
     let (value, suffix) = digits(trimmed)?;
     if !suffix.is_empty() && trimmed.len() < text.len() {
-        return Err(Fault::value(format!("a blank before {trimmed:?} makes fio drop the suffix {suffix:?}; write no blank after the =")));
+        return Err(Fault::value(format!(
+            "a blank before {trimmed:?} makes fio drop the suffix {suffix:?}; write no blank after the ="
+        )));
     }
-    let factor = unit.factor(&suffix.to_ascii_lowercase()).ok_or_else(|| Fault::value(bad_suffix(suffix, unit)))?;
-    value.checked_mul(factor).ok_or_else(|| Fault::value(format!("{trimmed} is too large")))
+    let factor = unit
+        .factor(&suffix.to_ascii_lowercase())
+        .ok_or_else(|| Fault::value(bad_suffix(suffix, unit)))?;
+    value
+        .checked_mul(factor)
+        .ok_or_else(|| Fault::value(format!("{trimmed} is too large")))
 }
 
 /// The same, or a percentage from 1 to 100.
 pub(super) fn size(text: &str, base: KbBase, math: bool) -> Result<Size, Fault> {
-    let Some(percent) = text.strip_suffix('%') else { return number(text, Unit::Count(base), math).map(Size::Bytes) };
+    let Some(percent) = text.strip_suffix('%') else {
+        return number(text, Unit::Count(base), math).map(Size::Bytes);
+    };
     match number(percent, Unit::Count(base), false) {
         Ok(percent @ 1..=100) => Ok(Size::Percent(percent as u8)),
-        _ => Err(Fault::value(format!("{text:?} is no percentage from 1% to 100%"))),
+        _ => Err(Fault::value(format!(
+            "{text:?} is no percentage from 1% to 100%"
+        ))),
     }
 }
 
@@ -109,7 +121,8 @@ pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
     parts
 }
 
-/// Two numbers with `-` or `:` between them, the smaller one first. The minus is taken, so that arithmetic needs parentheses here.
+/// Two numbers with `-` or `:` between them, the smaller one first. The minus is taken, so that
+/// arithmetic needs parentheses here.
 pub(super) fn range(text: &str, unit: Unit) -> Result<(u64, u64), Fault> {
     if text.contains('/') && !text.contains('(') {
         return Err(Fault::value(format!(
@@ -120,7 +133,11 @@ pub(super) fn range(text: &str, unit: Unit) -> Result<(u64, u64), Fault> {
         parts if parts.len() > 1 => parts,
         _ => split(text, ':'),
     };
-    let [low, high] = parts[..] else { return Err(Fault::value(format!("{text:?} is no range: write for example 1k-4k"))) };
+    let [low, high] = parts[..] else {
+        return Err(Fault::value(format!(
+            "{text:?} is no range: write for example 1k-4k"
+        )));
+    };
     let (low, high) = (number(low, unit, false)?, number(high, unit, false)?);
     Ok((low.min(high), low.max(high)))
 }
@@ -131,39 +148,66 @@ fn digits(text: &str) -> Result<(u64, &str), Fault> {
     if plain.starts_with('-') {
         return Err(Fault::value(format!("{text:?} is negative")));
     }
-    let hex = plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X"));
+    let hex = plain
+        .strip_prefix("0x")
+        .or_else(|| plain.strip_prefix("0X"));
     let (radix, plain) = hex.map_or((10, plain), |hex| (16, hex));
-    let end = plain.find(|letter: char| !letter.is_digit(radix)).unwrap_or(plain.len());
+    let end = plain
+        .find(|letter: char| !letter.is_digit(radix))
+        .unwrap_or(plain.len());
     let (digits, rest) = plain.split_at(end);
     if digits.is_empty() {
         return Err(not_a_number());
     }
     if rest.starts_with('.') {
-        return Err(Fault::value(format!("{text:?} is no whole number; fio would take it for {digits}")));
+        return Err(Fault::value(format!(
+            "{text:?} is no whole number; fio would take it for {digits}"
+        )));
     }
     if radix == 16 && !rest.is_empty() {
-        return Err(Fault::value(format!("{text:?}: fio takes no suffix behind a hexadecimal number")));
+        return Err(Fault::value(format!(
+            "{text:?}: fio takes no suffix behind a hexadecimal number"
+        )));
     }
-    let value = u64::from_str_radix(digits, radix).map_err(|_| Fault::value(format!("{text} is too large")))?;
+    let value = u64::from_str_radix(digits, radix)
+        .map_err(|_| Fault::value(format!("{text} is too large")))?;
     // fio reads into a signed 64-bit number.
-    if value > i64::MAX as u64 { Err(Fault::value(format!("{text} is too large"))) } else { Ok((value, rest)) }
+    if value > i64::MAX as u64 {
+        Err(Fault::value(format!("{text} is too large")))
+    } else {
+        Ok((value, rest))
+    }
 }
 
 fn bad_suffix(suffix: &str, unit: Unit) -> String {
     match unit {
         Unit::Count(_) if suffix.starts_with('%') => "a percentage is not taken here".to_owned(),
-        Unit::Count(_) if suffix.eq_ignore_ascii_case("z") => "zones are not offered here".to_owned(),
-        Unit::Count(_) => format!("unknown suffix {suffix:?}, which fio would ignore; k, m, g, t, p, and kib, mib and so on are known"),
+        Unit::Count(_) if suffix.eq_ignore_ascii_case("z") => {
+            "zones are not offered here".to_owned()
+        }
+        Unit::Count(_) => format!(
+            "unknown suffix {suffix:?}, which fio would ignore; k, m, g, t, p, and kib, mib and so on are known"
+        ),
         Unit::Micros | Unit::Seconds => {
-            format!("unknown unit {suffix:?}, which fio would take for microseconds; us, ms, s, m, h and d are known")
+            format!(
+                "unknown unit {suffix:?}, which fio would take for microseconds; us, ms, s, m, h and d are known"
+            )
         }
     }
 }
 
 /// A number of bytes as fio reads it, with the largest suffix that leaves it whole.
 pub(super) fn show_bytes(bytes: u64) -> String {
-    let power = if bytes == 0 { 0 } else { (bytes.trailing_zeros() / 10).min(5) };
-    format!("{}{}", bytes >> (10 * power), ["", "k", "m", "g", "t", "p"][power as usize])
+    let power = if bytes == 0 {
+        0
+    } else {
+        (bytes.trailing_zeros() / 10).min(5)
+    };
+    format!(
+        "{}{}",
+        bytes >> (10 * power),
+        ["", "k", "m", "g", "t", "p"][power as usize]
+    )
 }
 
 /// A size as fio reads it.
@@ -197,32 +241,57 @@ mod tests {
 
     #[test]
     fn sizes_have_the_suffixes_of_the_documentation() {
-        // The documentation's own examples, both bases, but for `ki`, where fio does otherwise than it says.
-        for text in ["4096", "4096b", "4096B", "4k", "4kb", "4kB", "4K", "4KB", "0x1000", "+4096", "4ki", "4Ki"] {
+        // The documentation's own examples, both bases, but for `ki`, where fio does otherwise than
+        // it says.
+        for text in [
+            "4096", "4096b", "4096B", "4k", "4kb", "4kB", "4K", "4KB", "0x1000", "+4096", "4ki",
+            "4Ki",
+        ] {
             assert_eq!(number(text, BINARY, false), Ok(4096), "{text}");
         }
-        for (text, expected) in
-            [("1m", 1 << 20), ("1024k", 1 << 20), ("1mib", 1_000_000), ("1000kib", 1_000_000), ("1t", 1 << 40), ("1tib", 1_000_000_000_000)]
-        {
+        for (text, expected) in [
+            ("1m", 1 << 20),
+            ("1024k", 1 << 20),
+            ("1mib", 1_000_000),
+            ("1000kib", 1_000_000),
+            ("1t", 1 << 40),
+            ("1tib", 1_000_000_000_000),
+        ] {
             assert_eq!(number(text, BINARY, false), Ok(expected), "{text}");
         }
-        for (text, expected) in
-            [("4kib", 4096), ("4KiB", 4096), ("1mib", 1 << 20), ("1m", 1_000_000), ("1000k", 1_000_000), ("1pb", 10u64.pow(15))]
-        {
+        for (text, expected) in [
+            ("4kib", 4096),
+            ("4KiB", 4096),
+            ("1mib", 1 << 20),
+            ("1m", 1_000_000),
+            ("1000k", 1_000_000),
+            ("1pb", 10u64.pow(15)),
+        ] {
             assert_eq!(number(text, DECIMAL, false), Ok(expected), "{text}");
         }
     }
 
     #[test]
     fn times_have_the_suffixes_that_fio_really_knows() {
-        for (text, expected) in
-            [("10", 10_000_000), ("10s", 10_000_000), ("10S", 10_000_000), ("500ms", 500_000), ("5msec", 5000), ("7us", 7), ("7usec", 7)]
-        {
+        for (text, expected) in [
+            ("10", 10_000_000),
+            ("10s", 10_000_000),
+            ("10S", 10_000_000),
+            ("500ms", 500_000),
+            ("5msec", 5000),
+            ("7us", 7),
+            ("7usec", 7),
+        ] {
             assert_eq!(number(text, Unit::Seconds, false), Ok(expected), "{text}");
         }
-        for (text, expected) in
-            [("10", 10), ("10m", 600_000_000), ("1h", 3_600_000_000), ("1d", 86_400_000_000), ("(2*3)", 6), ("(1s+1)", 1_000_001)]
-        {
+        for (text, expected) in [
+            ("10", 10),
+            ("10m", 600_000_000),
+            ("1h", 3_600_000_000),
+            ("1d", 86_400_000_000),
+            ("(2*3)", 6),
+            ("(1s+1)", 1_000_001),
+        ] {
             assert_eq!(number(text, Unit::Micros, false), Ok(expected), "{text}");
         }
     }
@@ -258,7 +327,10 @@ mod tests {
         ] {
             assert!(number(text, BINARY, false).is_err(), "{text}");
         }
-        assert_eq!(number("9223372036854775807", BINARY, false), Ok(i64::MAX as u64));
+        assert_eq!(
+            number("9223372036854775807", BINARY, false),
+            Ok(i64::MAX as u64)
+        );
         assert!(number("300000000000d", Unit::Seconds, false).is_err());
     }
 
@@ -280,11 +352,31 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_read_again() {
-        for bytes in [0, 1, 1023, 1024, 4096, 1 << 20, 3 << 30, 5 << 40, 1 << 50, 1 << 62, 1_000_000, i64::MAX as u64] {
+        for bytes in [
+            0,
+            1,
+            1023,
+            1024,
+            4096,
+            1 << 20,
+            3 << 30,
+            5 << 40,
+            1 << 50,
+            1 << 62,
+            1_000_000,
+            i64::MAX as u64,
+        ] {
             assert_eq!(number(&show_bytes(bytes), BINARY, false), Ok(bytes));
         }
         for micros in [0, 1, 999, 1000, 1500, 1_000_000, 90_000_000, 123_456_789] {
-            assert_eq!(number(&show_time(Duration::from_micros(micros)), Unit::Seconds, false), Ok(micros));
+            assert_eq!(
+                number(
+                    &show_time(Duration::from_micros(micros)),
+                    Unit::Seconds,
+                    false
+                ),
+                Ok(micros)
+            );
         }
     }
 }

@@ -10,17 +10,24 @@ use super::lines::{Line, line};
 use super::options::{self, Draft, Known};
 use super::surroundings::{Surroundings, read_bounded};
 use super::value::Value;
-use super::{MAX_INCLUDE_DEPTH, MAX_LINE_BYTES, MAX_SECTIONS, MAX_TEXT_BYTES, MAX_WARNINGS, MAX_WORKERS};
+use super::{
+    MAX_INCLUDE_DEPTH, MAX_LINE_BYTES, MAX_SECTIONS, MAX_TEXT_BYTES, MAX_WARNINGS, MAX_WORKERS,
+};
 
 impl JobFile {
     /// Reads the file `path`.
     ///
     /// # Errors
     ///
-    /// The first mistake. The file is read whole first, and not at all if it has more than [`MAX_TEXT_BYTES`].
+    /// The first mistake. The file is read whole first, and not at all if it has more than
+    /// [`MAX_TEXT_BYTES`].
     pub fn read(path: &Path, surroundings: &Surroundings<'_>) -> Result<JobFile, Error> {
-        let unreadable = |error: std::io::Error| Fault { kind: ErrorKind::Unreadable, message: format!("can't be read: {error}") };
-        let bytes = read_bounded(path).map_err(|error| unreadable(error).at(Place::whole(path), None))?;
+        let unreadable = |error: std::io::Error| Fault {
+            kind: ErrorKind::Unreadable,
+            message: format!("can't be read: {error}"),
+        };
+        let bytes =
+            read_bounded(path).map_err(|error| unreadable(error).at(Place::whole(path), None))?;
         JobFile::parse_bytes(path, &bytes, surroundings)
     }
 
@@ -29,7 +36,11 @@ impl JobFile {
     /// # Errors
     ///
     /// The first mistake.
-    pub fn parse(name: impl AsRef<Path>, text: &str, surroundings: &Surroundings<'_>) -> Result<JobFile, Error> {
+    pub fn parse(
+        name: impl AsRef<Path>,
+        text: &str,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<JobFile, Error> {
         JobFile::parse_bytes(name.as_ref(), text.as_bytes(), surroundings)
     }
 
@@ -38,7 +49,11 @@ impl JobFile {
     /// # Errors
     ///
     /// The first mistake.
-    pub fn parse_bytes(name: &Path, text: &[u8], surroundings: &Surroundings<'_>) -> Result<JobFile, Error> {
+    pub fn parse_bytes(
+        name: &Path,
+        text: &[u8],
+        surroundings: &Surroundings<'_>,
+    ) -> Result<JobFile, Error> {
         let mut parser = Parser::new(surroundings);
         parser.file(name, text)?;
         parser.end(name)
@@ -95,17 +110,30 @@ impl<'s> Parser<'s> {
 
     fn file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         for (number, line) in self.lines(path, bytes)? {
-            let place = |column| Place { path: path.to_owned(), line: number, column };
+            let place = |column| Place {
+                path: path.to_owned(),
+                line: number,
+                column,
+            };
             match line {
                 Line::Section { name, column } => {
                     self.end_section()?;
                     self.sections += 1;
                     if self.sections > MAX_SECTIONS {
-                        return Err(limit(format!("more than {MAX_SECTIONS} sections")).at(place(column), None));
+                        return Err(limit(format!("more than {MAX_SECTIONS} sections"))
+                            .at(place(column), None));
                     }
-                    self.section = Some(Section { name: name.to_owned(), place: place(column), given: Vec::new() });
+                    self.section = Some(Section {
+                        name: name.to_owned(),
+                        place: place(column),
+                        given: Vec::new(),
+                    });
                 }
-                Line::Option { name, value, column } => self.option(name, value, place(column))?,
+                Line::Option {
+                    name,
+                    value,
+                    column,
+                } => self.option(name, value, place(column))?,
                 Line::Include { file, column } => self.include(path, file, &place(column), 1)?,
             }
         }
@@ -114,14 +142,22 @@ impl<'s> Parser<'s> {
 
     /// The lines that have something in them, with their numbers.
     fn lines<'t>(&mut self, path: &Path, bytes: &'t [u8]) -> Result<Vec<(u32, Line<'t>)>, Error> {
-        let place = |line, column| Place { path: path.to_owned(), line, column };
+        let place = |line, column| Place {
+            path: path.to_owned(),
+            line,
+            column,
+        };
         self.read += bytes.len();
         if self.read > MAX_TEXT_BYTES {
-            return Err(limit(format!("a job file and what it includes have at most {MAX_TEXT_BYTES} bytes")).at(place(0, 0), None));
+            return Err(limit(format!(
+                "a job file and what it includes have at most {MAX_TEXT_BYTES} bytes"
+            ))
+            .at(place(0, 0), None));
         }
         let mut lines = Vec::new();
         for (number, text) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
-            let text = std::str::from_utf8(text).map_err(|_| syntax("this is no UTF-8 text").at(place(number, 0), None))?;
+            let text = std::str::from_utf8(text)
+                .map_err(|_| syntax("this is no UTF-8 text").at(place(number, 0), None))?;
             match line(text) {
                 Ok(Some(line)) => lines.push((number, line)),
                 Ok(None) => {}
@@ -145,32 +181,70 @@ impl<'s> Parser<'s> {
                 message,
             });
         };
-        let value = value.map(|value| expand(value, self.surroundings)).transpose().map_err(|fault| fault.at(place.clone(), Some(name)))?;
+        let value = value
+            .map(|value| expand(value, self.surroundings))
+            .transpose()
+            .map_err(|fault| fault.at(place.clone(), Some(name)))?;
         for variable in value.iter().flat_map(|value| &value.unset) {
-            let message = format!("the variable {variable} is not set: nothing stands in its place");
-            self.warn(Warning { place: place.clone(), option: Some(name.to_owned()), message });
+            let message =
+                format!("the variable {variable} is not set: nothing stands in its place");
+            self.warn(Warning {
+                place: place.clone(),
+                option: Some(name.to_owned()),
+                message,
+            });
         }
         if let Some(section) = &mut self.section {
-            section.given.push(Given { known, name: name.to_owned(), value, place });
+            section.given.push(Given {
+                known,
+                name: name.to_owned(),
+                value,
+                place,
+            });
         }
         Ok(())
     }
 
     /// Included lines are as if they stood in the section itself.
-    fn include(&mut self, from: &Path, file: &str, place: &Place, depth: usize) -> Result<(), Error> {
+    fn include(
+        &mut self,
+        from: &Path,
+        file: &str,
+        place: &Place,
+        depth: usize,
+    ) -> Result<(), Error> {
         if self.section.is_none() {
             return Err(syntax("include stands before the first section").at(place.clone(), None));
         }
         if depth > MAX_INCLUDE_DEPTH {
-            return Err(limit(format!("files include each other more than {MAX_INCLUDE_DEPTH} deep")).at(place.clone(), None));
+            return Err(limit(format!(
+                "files include each other more than {MAX_INCLUDE_DEPTH} deep"
+            ))
+            .at(place.clone(), None));
         }
-        let (path, bytes) = self.find_include(from, file).map_err(|fault| fault.at(place.clone(), None))?;
+        let (path, bytes) = self
+            .find_include(from, file)
+            .map_err(|fault| fault.at(place.clone(), None))?;
         for (number, line) in self.lines(&path, &bytes)? {
-            let place = |column| Place { path: path.clone(), line: number, column };
+            let place = |column| Place {
+                path: path.clone(),
+                line: number,
+                column,
+            };
             match line {
-                Line::Section { column, .. } => return Err(syntax("an included file can't have sections").at(place(column), None)),
-                Line::Option { name, value, column } => self.option(name, value, place(column))?,
-                Line::Include { file, column } => self.include(&path, file, &place(column), depth + 1)?,
+                Line::Section { column, .. } => {
+                    return Err(
+                        syntax("an included file can't have sections").at(place(column), None)
+                    );
+                }
+                Line::Option {
+                    name,
+                    value,
+                    column,
+                } => self.option(name, value, place(column))?,
+                Line::Include { file, column } => {
+                    self.include(&path, file, &place(column), depth + 1)?
+                }
             }
         }
         Ok(())
@@ -186,17 +260,24 @@ impl<'s> Parser<'s> {
         let beside = from.with_file_name(file);
         match self.surroundings.read(&beside) {
             Ok(bytes) => Ok((beside, bytes)),
-            Err(_) => Err(Fault { kind: ErrorKind::Unreadable, message: format!("{file} can't be included: {first}") }),
+            Err(_) => Err(Fault {
+                kind: ErrorKind::Unreadable,
+                message: format!("{file} can't be included: {first}"),
+            }),
         }
     }
 
     fn end_section(&mut self) -> Result<(), Error> {
-        let Some(mut section) = self.section.take() else { return Ok(()) };
+        let Some(mut section) = self.section.take() else {
+            return Ok(());
+        };
         // fio looks at the first six letters only.
         let global = section.name.starts_with("global");
         let mut draft = self.defaults.clone();
         draft.name = None;
-        section.given.sort_by_key(|given| !given.known.comes_first());
+        section
+            .given
+            .sort_by_key(|given| !given.known.comes_first());
         for given in &section.given {
             let value = Value {
                 text: given.value.as_ref().map(|value| value.text.as_str()),
@@ -204,7 +285,11 @@ impl<'s> Parser<'s> {
                 base: draft.base,
             };
             given.known.apply(&mut draft, value).map_err(|mut fault| {
-                if given.value.as_ref().is_some_and(|value| !value.unset.is_empty()) {
+                if given
+                    .value
+                    .as_ref()
+                    .is_some_and(|value| !value.unset.is_empty())
+                {
                     fault.message.push_str(&unset(given));
                 }
                 fault.at(given.place.clone(), Some(&given.name))
@@ -214,18 +299,29 @@ impl<'s> Parser<'s> {
         for given in &section.given {
             let engines = given.known.engines;
             if !engines.is_empty() && !engines.contains(&draft.options.engine) {
-                let message = format!("the engine of this section, {}, has no such option", draft.options.engine);
-                return Err(Fault { kind: ErrorKind::Conflict, message }.at(given.place.clone(), Some(&given.name)));
+                let message = format!(
+                    "the engine of this section, {}, has no such option",
+                    draft.options.engine
+                );
+                return Err(Fault {
+                    kind: ErrorKind::Conflict,
+                    message,
+                }
+                .at(given.place.clone(), Some(&given.name)));
             }
         }
         if !global {
             return self.end_job(section, draft);
         }
         if section.name != "global" {
-            draft.notes.push("fio takes every section whose name starts with \"global\" for [global]".to_owned());
+            draft.notes.push(
+                "fio takes every section whose name starts with \"global\" for [global]".to_owned(),
+            );
         }
         if draft.name.is_some() {
-            draft.notes.push("a name in [global] has no effect".to_owned());
+            draft
+                .notes
+                .push("a name in [global] has no effect".to_owned());
         }
         self.note(&mut draft, &section.place, None);
         self.defaults = draft;
@@ -234,7 +330,11 @@ impl<'s> Parser<'s> {
 
     fn note(&mut self, draft: &mut Draft, place: &Place, option: Option<&str>) {
         for message in draft.notes.drain(..) {
-            self.warn(Warning { place: place.clone(), option: option.map(str::to_owned), message });
+            self.warn(Warning {
+                place: place.clone(),
+                option: option.map(str::to_owned),
+                message,
+            });
         }
     }
 
@@ -251,22 +351,42 @@ impl<'s> Parser<'s> {
 
     fn end_job(&mut self, section: Section, mut draft: Draft) -> Result<(), Error> {
         let Section { name, place, .. } = section;
-        let options = draft.finish().map_err(|fault| fault.at(place.clone(), None))?;
+        let options = draft
+            .finish()
+            .map_err(|fault| fault.at(place.clone(), None))?;
         self.note(&mut draft, &place, None);
         let first_worker = self.workers + 1;
         self.workers = self.workers.saturating_add(options.numjobs);
         if self.workers > MAX_WORKERS {
-            return Err(limit(format!("all jobs together start more than {MAX_WORKERS} workers")).at(place, None));
+            return Err(limit(format!(
+                "all jobs together start more than {MAX_WORKERS} workers"
+            ))
+            .at(place, None));
         }
         if !self.groups.is_empty() && (options.stonewall || options.new_group) {
             self.report_group += 1;
         }
         if let Some(waited) = &options.wait_for {
-            let named = self.groups.iter().flat_map(|group| &group.jobs).filter(|job| job.name == *waited).count();
+            let named = self
+                .groups
+                .iter()
+                .flat_map(|group| &group.jobs)
+                .filter(|job| job.name == *waited)
+                .count();
             if named != 1 {
-                let message =
-                    format!("wait_for={waited}: {} before this one has that name", if named == 0 { "no job" } else { "more than one job" });
-                return Err(Fault { kind: ErrorKind::Conflict, message }.at(place, None));
+                let message = format!(
+                    "wait_for={waited}: {} before this one has that name",
+                    if named == 0 {
+                        "no job"
+                    } else {
+                        "more than one job"
+                    }
+                );
+                return Err(Fault {
+                    kind: ErrorKind::Conflict,
+                    message,
+                }
+                .at(place, None));
             }
         }
         let stonewall = options.stonewall;
@@ -295,13 +415,23 @@ impl<'s> Parser<'s> {
         if self.groups.is_empty() {
             return Err(syntax("there is no job in it").at(Place::whole(path), None));
         }
-        Ok(JobFile { groups: self.groups, warnings: self.warnings })
+        Ok(JobFile {
+            groups: self.groups,
+            warnings: self.warnings,
+        })
     }
 }
 
 fn unset(given: &Given) -> String {
     let unset = given.value.as_ref().map_or(&[][..], |value| &value.unset);
-    format!(" ({} not set)", unset.iter().map(|name| format!("${{{name}}} is")).collect::<Vec<_>>().join(", "))
+    format!(
+        " ({} not set)",
+        unset
+            .iter()
+            .map(|name| format!("${{{name}}} is"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    )
 }
 
 /// A name that is fit to be printed.
@@ -313,11 +443,17 @@ fn shortened(name: &str) -> String {
 }
 
 fn syntax(message: &str) -> Fault {
-    Fault { kind: ErrorKind::Syntax, message: message.to_owned() }
+    Fault {
+        kind: ErrorKind::Syntax,
+        message: message.to_owned(),
+    }
 }
 
 fn limit(message: String) -> Fault {
-    Fault { kind: ErrorKind::Limit, message }
+    Fault {
+        kind: ErrorKind::Limit,
+        message,
+    }
 }
 
 /// Counts what is printed, and fails where it could not be read again.
@@ -331,11 +467,19 @@ impl fmt::Write for Counter {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.bytes += text.len();
         for (at, part) in text.split('\n').enumerate() {
-            self.line = if at == 0 { self.line + part.len() } else { part.len() };
+            self.line = if at == 0 {
+                self.line + part.len()
+            } else {
+                part.len()
+            };
             if self.line > MAX_LINE_BYTES {
                 return Err(fmt::Error);
             }
         }
-        if self.bytes > MAX_TEXT_BYTES { Err(fmt::Error) } else { Ok(()) }
+        if self.bytes > MAX_TEXT_BYTES {
+            Err(fmt::Error)
+        } else {
+            Ok(())
+        }
     }
 }

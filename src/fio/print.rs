@@ -5,7 +5,8 @@ use std::fmt;
 use super::job::{Job, JobFile};
 use super::options;
 
-/// A job file that is read as the same jobs, by this module and by fio. No `[global]`, no comments, no variables.
+/// A job file that is read as the same jobs, by this module and by fio. No `[global]`, no comments,
+/// no variables.
 impl fmt::Display for JobFile {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.jobs().try_for_each(|job| job.fmt(out))

@@ -21,7 +21,8 @@ pub struct Machine {
 type Variable<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 type Include<'a> = Box<dyn Fn(&Path) -> io::Result<Vec<u8>> + 'a>;
 
-/// Where a job file is read: what its `${VARIABLES}` stand for, what machine it is on, and which files it may include.
+/// Where a job file is read: what its `${VARIABLES}` stand for, what machine it is on, and which
+/// files it may include.
 pub struct Surroundings<'a> {
     variable: Variable<'a>,
     machine: Machine,
@@ -30,27 +31,43 @@ pub struct Surroundings<'a> {
 
 impl fmt::Debug for Surroundings<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Surroundings").field("machine", &self.machine).finish_non_exhaustive()
+        out.debug_struct("Surroundings")
+            .field("machine", &self.machine)
+            .finish_non_exhaustive()
     }
 }
 
 impl<'a> Surroundings<'a> {
     /// This process: its environment, this machine, the files that it can read.
     pub fn system() -> Surroundings<'a> {
-        Surroundings { variable: Box::new(|name| std::env::var(name).ok()), machine: this_machine(), include: Box::new(read_bounded) }
-    }
-
-    /// Nothing from outside: no variable is set, no file can be included, one processor with pages of 4 KiB and 1024 MiB of memory. What is
-    /// read then depends on the text alone.
-    pub fn isolated() -> Surroundings<'a> {
         Surroundings {
-            variable: Box::new(|_| None),
-            machine: Machine { processors: 1, page_bytes: 4096, memory_mib: 1024 },
-            include: Box::new(|_| Err(io::Error::new(io::ErrorKind::NotFound, "nothing can be included here"))),
+            variable: Box::new(|name| std::env::var(name).ok()),
+            machine: this_machine(),
+            include: Box::new(read_bounded),
         }
     }
 
-    /// The same, with other variables: `variable` is given a name, and tells its value if it is set.
+    /// Nothing from outside: no variable is set, no file can be included, one processor with pages
+    /// of 4 KiB and 1024 MiB of memory. What is read then depends on the text alone.
+    pub fn isolated() -> Surroundings<'a> {
+        Surroundings {
+            variable: Box::new(|_| None),
+            machine: Machine {
+                processors: 1,
+                page_bytes: 4096,
+                memory_mib: 1024,
+            },
+            include: Box::new(|_| {
+                Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "nothing can be included here",
+                ))
+            }),
+        }
+    }
+
+    /// The same, with other variables: `variable` is given a name, and tells its value if it is
+    /// set.
     #[must_use]
     pub fn variables(mut self, variable: impl Fn(&str) -> Option<String> + 'a) -> Surroundings<'a> {
         self.variable = Box::new(variable);
@@ -64,10 +81,14 @@ impl<'a> Surroundings<'a> {
         self
     }
 
-    /// The same, with other files to include. `include` is given the name as it was written, and if that fails the same name beside the file
-    /// that it is written in. More than [`MAX_TEXT_BYTES`] are refused.
+    /// The same, with other files to include. `include` is given the name as it was written, and if
+    /// that fails the same name beside the file that it is written in. More than [`MAX_TEXT_BYTES`]
+    /// are refused.
     #[must_use]
-    pub fn includes(mut self, include: impl Fn(&Path) -> io::Result<Vec<u8>> + 'a) -> Surroundings<'a> {
+    pub fn includes(
+        mut self,
+        include: impl Fn(&Path) -> io::Result<Vec<u8>> + 'a,
+    ) -> Surroundings<'a> {
         self.include = Box::new(include);
         self
     }
@@ -88,7 +109,9 @@ impl<'a> Surroundings<'a> {
 /// The bytes of a file, one more than the limit at most.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAX_TEXT_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

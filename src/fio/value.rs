@@ -18,7 +18,10 @@ pub(super) struct Value<'v> {
 
 impl<'v> Value<'v> {
     fn with(self, text: &'v str) -> Value<'v> {
-        Value { text: Some(text), ..self }
+        Value {
+            text: Some(text),
+            ..self
+        }
     }
 
     fn given(self) -> Result<&'v str, Fault> {
@@ -32,16 +35,20 @@ impl<'v> Value<'v> {
     /// Any text. A blank before it would be part of it to fio.
     pub(super) fn text(self) -> Result<&'v str, Fault> {
         match self.given()? {
-            text if text.starts_with([' ', '\t']) => {
-                Err(Fault::value("there is a blank behind the =, which fio takes for a part of the value"))
-            }
+            text if text.starts_with([' ', '\t']) => Err(Fault::value(
+                "there is a blank behind the =, which fio takes for a part of the value",
+            )),
             text => Ok(text),
         }
     }
 
     /// An option that may stand alone.
     pub(super) fn flag(self) -> Result<bool, Fault> {
-        if self.text.is_none() { Ok(true) } else { self.boolean() }
+        if self.text.is_none() {
+            Ok(true)
+        } else {
+            self.boolean()
+        }
     }
 
     pub(super) fn boolean(self) -> Result<bool, Fault> {
@@ -62,15 +69,22 @@ impl<'v> Value<'v> {
         if bounds.contains(&value) {
             Ok(value)
         } else if value < *bounds.start() {
-            Err(Fault::value(format!("{value} is too little: at least {}", bounds.start())))
+            Err(Fault::value(format!(
+                "{value} is too little: at least {}",
+                bounds.start()
+            )))
         } else {
-            Err(Fault::value(format!("{value} is too much: at most {}", bounds.end())))
+            Err(Fault::value(format!(
+                "{value} is too much: at most {}",
+                bounds.end()
+            )))
         }
     }
 
     /// The same, for what is never more than 32 bits wide.
     pub(super) fn count32(self, least: u32) -> Result<u32, Fault> {
-        self.count(u64::from(least)..=u64::from(u32::MAX)).map(|value| value as u32)
+        self.count(u64::from(least)..=u64::from(u32::MAX))
+            .map(|value| value as u32)
     }
 
     pub(super) fn bytes(self) -> Result<u64, Fault> {
@@ -101,15 +115,23 @@ impl<'v> Value<'v> {
     /// One of these words.
     pub(super) fn one_of<T: Copy>(self, words: &[(&str, T)]) -> Result<T, Fault> {
         let text = self.text()?;
-        words.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
-            let words: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
-            Fault::value(format!("{text:?} is none of {}", words.join(", ")))
-        })
+        words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|&(_, value)| value)
+            .ok_or_else(|| {
+                let words: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
+                Fault::value(format!("{text:?} is none of {}", words.join(", ")))
+            })
     }
 
-    /// Values for reads, writes and trims with commas between them, as fio deals them out: the last one also holds for what follows it, unless a
-    /// comma comes after it; an empty one leaves things as they are. Trims are checked and forgotten.
-    pub(super) fn directions<T: Clone>(self, read: impl Fn(Value<'v>) -> Result<T, Fault>) -> Result<PerDirection<Option<T>>, Fault> {
+    /// Values for reads, writes and trims with commas between them, as fio deals them out: the last
+    /// one also holds for what follows it, unless a comma comes after it; an empty one leaves
+    /// things as they are. Trims are checked and forgotten.
+    pub(super) fn directions<T: Clone>(
+        self,
+        read: impl Fn(Value<'v>) -> Result<T, Fault>,
+    ) -> Result<PerDirection<Option<T>>, Fault> {
         let text = self.given()?;
         let mut parts = number::split(text, ',');
         let closed = parts.len() > 1 && parts.last().is_some_and(|part| part.is_empty());
@@ -117,21 +139,34 @@ impl<'v> Value<'v> {
             parts.pop();
         }
         if parts.len() > 3 || parts.iter().all(|part| part.is_empty()) {
-            return Err(Fault::value(format!("{text:?} is not one value, or up to three for reads, writes and trims")));
+            return Err(Fault::value(format!(
+                "{text:?} is not one value, or up to three for reads, writes and trims"
+            )));
         }
         let mut values = Vec::with_capacity(3);
         for part in parts {
-            values.push(if part.is_empty() { None } else { Some(read(self.with(part))?) });
+            values.push(if part.is_empty() {
+                None
+            } else {
+                Some(read(self.with(part))?)
+            });
         }
-        let rest = if closed { None } else { values.last().cloned().flatten() };
+        let rest = if closed {
+            None
+        } else {
+            values.last().cloned().flatten()
+        };
         values.resize(3, rest);
-        let [read, write, _trim] = <[_; 3]>::try_from(values).map_err(|_| Fault::value("too many values"))?;
+        let [read, write, _trim] =
+            <[_; 3]>::try_from(values).map_err(|_| Fault::value("too many values"))?;
         Ok(PerDirection { read, write })
     }
 
     /// Values with colons between them.
     pub(super) fn list(self) -> Result<impl Iterator<Item = Value<'v>>, Fault> {
-        Ok(number::split(self.text()?, ':').into_iter().map(move |part| self.with(part)))
+        Ok(number::split(self.text()?, ':')
+            .into_iter()
+            .map(move |part| self.with(part)))
     }
 }
 
@@ -140,12 +175,20 @@ mod tests {
     use super::*;
 
     fn value(text: &str) -> Value<'_> {
-        Value { text: Some(text), math: false, base: KbBase::Binary }
+        Value {
+            text: Some(text),
+            math: false,
+            base: KbBase::Binary,
+        }
     }
 
     #[test]
     fn directions_are_dealt_out_as_the_documentation_says() {
-        let read = |text| value(text).directions(Value::bytes).map(|values| (values.read, values.write));
+        let read = |text| {
+            value(text)
+                .directions(Value::bytes)
+                .map(|values| (values.read, values.write))
+        };
         for (text, expected) in [
             ("256k", (Some(256 << 10), Some(256 << 10))),
             ("8k,32k", (Some(8 << 10), Some(32 << 10))),
@@ -166,19 +209,52 @@ mod tests {
 
     #[test]
     fn flags_stand_alone_and_booleans_do_not() {
-        let alone = Value { text: None, math: false, base: KbBase::Binary };
-        assert_eq!((alone.flag(), value("0").flag(), value("1").flag()), (Ok(true), Ok(false), Ok(true)));
-        assert!(alone.boolean().is_err() && value("yes").boolean().is_err() && value("").flag().is_err() && value("2").flag().is_err());
+        let alone = Value {
+            text: None,
+            math: false,
+            base: KbBase::Binary,
+        };
+        assert_eq!(
+            (alone.flag(), value("0").flag(), value("1").flag()),
+            (Ok(true), Ok(false), Ok(true))
+        );
+        assert!(
+            alone.boolean().is_err()
+                && value("yes").boolean().is_err()
+                && value("").flag().is_err()
+                && value("2").flag().is_err()
+        );
     }
 
     #[test]
     fn words_and_numbers_say_what_they_take() {
         assert_eq!(value("b").one_of(&[("a", 1), ("b", 2)]), Ok(2));
-        assert_eq!(value("c").one_of(&[("a", 1), ("b", 2)]), Err(Fault::value("\"c\" is none of a, b")));
-        assert!(value(" a").one_of(&[("a", 1)]).unwrap_err().message.contains("blank"));
+        assert_eq!(
+            value("c").one_of(&[("a", 1), ("b", 2)]),
+            Err(Fault::value("\"c\" is none of a, b"))
+        );
+        assert!(
+            value(" a")
+                .one_of(&[("a", 1)])
+                .unwrap_err()
+                .message
+                .contains("blank")
+        );
         assert_eq!(value("4k").count(1..=4096), Ok(4096));
-        assert!(value("4097").count(1..=4096).unwrap_err().message.contains("at most 4096"));
-        assert!(value("0").count(1..=4096).unwrap_err().message.contains("at least 1"));
+        assert!(
+            value("4097")
+                .count(1..=4096)
+                .unwrap_err()
+                .message
+                .contains("at most 4096")
+        );
+        assert!(
+            value("0")
+                .count(1..=4096)
+                .unwrap_err()
+                .message
+                .contains("at least 1")
+        );
         assert!(value("4g").count32(0).is_err());
         assert_eq!(value("0.5").real(), Ok(0.5));
         assert!(value("nan").real().is_err() && value("inf").real().is_err());

@@ -1,10 +1,12 @@
-//! Who may hand a request to an I/O thread: as long as there are places and bytes left, everybody; then each in turn.
+//! Who may hand a request to an I/O thread: as long as there are places and bytes left, everybody;
+//! then each in turn.
 //!
 //! May know: counts and bytes. Must not know: files, memory, how a request is carried out.
 //!
-//! One word says it all, so that the way in is one atomic: the bytes in flight, the requests in flight, whether somebody waits, and whether it
-//! is closed. While somebody waits nobody goes past the queue. Whoever gives something back lets in those at its head, with their share of it;
-//! so a large request gets its turn, and nobody is woken only to find that there is no room.
+//! One word says it all, so that the way in is one atomic: the bytes in flight, the requests in
+//! flight, whether somebody waits, and whether it is closed. While somebody waits nobody goes past
+//! the queue. Whoever gives something back lets in those at its head, with their share of it; so a
+//! large request gets its turn, and nobody is woken only to find that there is no room.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +36,8 @@ pub(super) enum Entry {
 }
 
 pub(super) struct Admission {
-    // Every request changes it: it is the one word that all submitters share. The order of its changes is all that counts, so they are relaxed.
+    // Every request changes it: it is the one word that all submitters share. The order of its
+    // changes is all that counts, so they are relaxed.
     state: AtomicU64,
     bytes: u64,
     requests: u64,
@@ -64,10 +67,16 @@ impl Share {
 impl Admission {
     pub(super) fn new(bytes: u64, requests: u64) -> Admission {
         let (bytes, requests) = (bytes.clamp(1, MAX_BYTES), requests.clamp(1, MAX_REQUESTS));
-        Admission { state: AtomicU64::new(0), bytes, requests, queue: Mutex::default() }
+        Admission {
+            state: AtomicU64::new(0),
+            bytes,
+            requests,
+            queue: Mutex::default(),
+        }
     }
 
-    /// What a request of so many bytes takes. One that is larger than all there is takes all there is, and so goes alone.
+    /// What a request of so many bytes takes. One that is larger than all there is takes all there
+    /// is, and so goes alone.
     pub(super) fn cost(&self, bytes: u64) -> u64 {
         bytes.min(self.bytes)
     }
@@ -77,12 +86,18 @@ impl Admission {
         (used & MAX_BYTES) + bytes <= self.bytes && used / REQUEST < self.requests
     }
 
-    /// Asks for a request. `granted` gets those that may be handed on now although they had to wait: it may be among them.
+    /// Asks for a request. `granted` gets those that may be handed on now although they had to
+    /// wait: it may be among them.
     #[inline]
     pub(super) fn enter(&self, cell: &Arc<Cell>, granted: &mut Vec<Arc<Cell>>) -> Entry {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & (WAITING | CLOSED) == 0 && self.fits(state, cell.bytes) {
-            match self.state.compare_exchange_weak(state, state + REQUEST + cell.bytes, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(
+                state,
+                state + REQUEST + cell.bytes,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Entry::Admitted,
                 Err(now) => state = now,
             }
@@ -96,8 +111,8 @@ impl Admission {
         if self.state.load(Ordering::Relaxed) & CLOSED != 0 {
             return Entry::Refused;
         }
-        // From here on everybody else queues up too, and whoever gives something back comes here. If it was closed just now, this one is
-        // taken to have come before that.
+        // From here on everybody else queues up too, and whoever gives something back comes here.
+        // If it was closed just now, this one is taken to have come before that.
         self.state.fetch_or(WAITING, Ordering::Relaxed);
         queue.next_ticket += 1;
         queue.waits += 1;
@@ -114,13 +129,15 @@ impl Admission {
             if !self.fits(self.state.load(Ordering::Relaxed), first.bytes) {
                 return;
             }
-            self.state.fetch_add(REQUEST + first.bytes, Ordering::Relaxed);
+            self.state
+                .fetch_add(REQUEST + first.bytes, Ordering::Relaxed);
             granted.extend(queue.cells.pop_front());
         }
         self.state.fetch_and(!WAITING, Ordering::Relaxed);
     }
 
-    /// Gives back what requests had that are over. `granted` gets those that may be handed on now. Says whether it is closed and all is over.
+    /// Gives back what requests had that are over. `granted` gets those that may be handed on now.
+    /// Says whether it is closed and all is over.
     pub(super) fn release(&self, share: Share, granted: &mut Vec<Arc<Cell>>) -> bool {
         let before = self.state.fetch_sub(share.word(), Ordering::Relaxed);
         if before & WAITING != 0 {
@@ -129,11 +146,17 @@ impl Admission {
         before & CLOSED != 0 && self.is_over()
     }
 
-    /// Gives up a place in the queue, if the request is still there. `granted` gets those that may be handed on now.
+    /// Gives up a place in the queue, if the request is still there. `granted` gets those that may
+    /// be handed on now.
     pub(super) fn leave(&self, cell: &Cell, granted: &mut Vec<Arc<Cell>>) -> bool {
         let mut queue = self.lock();
         let ticket = cell.ticket.load(Ordering::Relaxed);
-        let Ok(at) = queue.cells.binary_search_by_key(&ticket, |cell| cell.ticket.load(Ordering::Relaxed)) else { return false };
+        let Ok(at) = queue
+            .cells
+            .binary_search_by_key(&ticket, |cell| cell.ticket.load(Ordering::Relaxed))
+        else {
+            return false;
+        };
         queue.cells.remove(at);
         self.grant(&mut queue, granted);
         true
@@ -165,7 +188,10 @@ impl Admission {
     /// How much is in flight, started or on its way to an I/O thread.
     pub(super) fn in_flight(&self) -> Share {
         let state = self.state.load(Ordering::Relaxed);
-        Share { requests: (state & !(WAITING | CLOSED)) / REQUEST, bytes: state & MAX_BYTES }
+        Share {
+            requests: (state & !(WAITING | CLOSED)) / REQUEST,
+            bytes: state & MAX_BYTES,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -181,11 +207,19 @@ mod tests {
     use crate::driver::Kind;
 
     fn cell(admission: &Admission, bytes: u64) -> Arc<Cell> {
-        Cell::new(Kind::Sync { data_only: false }, FileName::default(), 0, admission.cost(bytes))
+        Cell::new(
+            Kind::Sync { data_only: false },
+            FileName::default(),
+            0,
+            admission.cost(bytes),
+        )
     }
 
     fn share(cell: &Cell) -> Share {
-        Share { requests: 1, bytes: cell.bytes }
+        Share {
+            requests: 1,
+            bytes: cell.bytes,
+        }
     }
 
     /// Asks for one, and gives it with the answer and who was let in.
@@ -204,12 +238,31 @@ mod tests {
         let (large, entry, _) = ask(&admission, 90);
         assert_eq!(entry, Entry::Queued);
         let (small, entry, _) = ask(&admission, 10);
-        assert_eq!((entry, admission.in_flight()), (Entry::Queued, Share { requests: 1, bytes: 60 }));
+        assert_eq!(
+            (entry, admission.in_flight()),
+            (
+                Entry::Queued,
+                Share {
+                    requests: 1,
+                    bytes: 60
+                }
+            )
+        );
         let mut granted = Vec::new();
         assert!(!admission.release(share(&first), &mut granted));
-        assert!(granted.len() == 2 && Arc::ptr_eq(&granted[0], &large) && Arc::ptr_eq(&granted[1], &small));
+        assert!(
+            granted.len() == 2
+                && Arc::ptr_eq(&granted[0], &large)
+                && Arc::ptr_eq(&granted[1], &small)
+        );
         // The queue is empty, so the short way is open again.
-        assert!(!admission.release(Share { requests: 2, bytes: 100 }, &mut granted));
+        assert!(!admission.release(
+            Share {
+                requests: 2,
+                bytes: 100
+            },
+            &mut granted
+        ));
         assert_eq!(ask(&admission, 1).1, Entry::Admitted);
         assert_eq!(admission.waits(), 2);
     }
@@ -232,7 +285,14 @@ mod tests {
     #[test]
     fn places_are_counted_like_bytes() {
         let admission = Admission::new(100, 2);
-        assert_eq!([ask(&admission, 0).1, ask(&admission, 0).1, ask(&admission, 0).1], [Entry::Admitted, Entry::Admitted, Entry::Queued]);
+        assert_eq!(
+            [
+                ask(&admission, 0).1,
+                ask(&admission, 0).1,
+                ask(&admission, 0).1
+            ],
+            [Entry::Admitted, Entry::Admitted, Entry::Queued]
+        );
     }
 
     #[test]
@@ -246,7 +306,13 @@ mod tests {
         assert!(granted.len() == 1 && Arc::ptr_eq(&granted[0], &small));
         assert!(!admission.leave(&small, &mut granted), "it was let in");
         assert!(!admission.leave(&first, &mut granted), "it never waited");
-        assert_eq!(admission.in_flight(), Share { requests: 2, bytes: 100 });
+        assert_eq!(
+            admission.in_flight(),
+            Share {
+                requests: 2,
+                bytes: 100
+            }
+        );
     }
 
     #[test]
@@ -258,7 +324,10 @@ mod tests {
         let (third, entry, _) = ask(&admission, 1);
         assert_eq!(entry, Entry::Refused);
         let mut granted = Vec::new();
-        assert!(!admission.release(share(&first), &mut granted), "the second is in now");
+        assert!(
+            !admission.release(share(&first), &mut granted),
+            "the second is in now"
+        );
         assert!(Arc::ptr_eq(&granted[0], &second));
         assert!(admission.release(share(&second), &mut granted));
         assert_eq!(admission.enter(&third, &mut granted), Entry::Refused);
@@ -297,6 +366,9 @@ mod tests {
                 });
             }
         });
-        assert_eq!((through.load(Ordering::Relaxed), admission.in_flight()), (THREADS * EACH, Share::default()));
+        assert_eq!(
+            (through.load(Ordering::Relaxed), admission.in_flight()),
+            (THREADS * EACH, Share::default())
+        );
     }
 }

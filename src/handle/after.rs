@@ -1,6 +1,8 @@
-//! What an I/O thread does at the end of a turn, when it holds nothing: wake tasks, and drop buffers that nobody waits for.
+//! What an I/O thread does at the end of a turn, when it holds nothing: wake tasks, and drop
+//! buffers that nobody waits for.
 //!
-//! Both are foreign code. A panic in it is caught and let go: it must not end a thread on which others' requests depend.
+//! Both are foreign code. A panic in it is caught and let go: it must not end a thread on which
+//! others' requests depend.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;

@@ -26,11 +26,17 @@ pub struct HandleBuilder {
 
 impl HandleBuilder {
     pub(super) fn new() -> HandleBuilder {
-        HandleBuilder { threads: 1, depth: 256, memory: 256 << 20, queue: None, engine: Engine::builder() }
+        HandleBuilder {
+            threads: 1,
+            depth: 256,
+            memory: 256 << 20,
+            queue: None,
+            engine: Engine::builder(),
+        }
     }
 
-    /// How many I/O threads there are, 1 to 64; 1 unless told. One is enough until it is busy all the time: a request costs it a few
-    /// microseconds. Requests take turns between them.
+    /// How many I/O threads there are, 1 to 64; 1 unless told. One is enough until it is busy all
+    /// the time: a request costs it a few microseconds. Requests take turns between them.
     pub fn threads(mut self, count: usize) -> Self {
         self.threads = count.clamp(1, MAX_THREADS);
         self
@@ -42,16 +48,18 @@ impl HandleBuilder {
         self
     }
 
-    /// How many bytes the buffers of all requests in flight may have together, 1 to 2^40 - 1; 256 MiB unless told. A request that would go beyond
-    /// waits; one that is larger than this waits until nothing else is in flight, and goes alone.
+    /// How many bytes the buffers of all requests in flight may have together, 1 to 2^40 - 1; 256
+    /// MiB unless told. A request that would go beyond waits; one that is larger than this waits
+    /// until nothing else is in flight, and goes alone.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes.clamp(1, MAX_BYTES);
         self
     }
 
-    /// How many requests all I/O threads may have together, started or not, 1 to 4194302; `threads * depth` unless told. What comes on
-    /// top waits in the order in which it came. More than that lets I/O threads hold requests back on their side too, and evens out the
-    /// turns of several threads.
+    /// How many requests all I/O threads may have together, started or not, 1 to 4194302; `threads
+    /// * depth` unless told. What comes on top waits in the order in which it came. More than that
+    /// lets I/O threads hold requests back on their side too, and evens out the turns of several
+    /// threads.
     pub fn queue(mut self, requests: usize) -> Self {
         self.queue = Some(requests);
         self
@@ -63,13 +71,15 @@ impl HandleBuilder {
         self
     }
 
-    /// How often the clock is read for the histograms of [`Stats`](crate::Stats); sampled unless told.
+    /// How often the clock is read for the histograms of [`Stats`](crate::Stats); sampled unless
+    /// told.
     pub fn timing(mut self, timing: Timing) -> Self {
         self.engine = self.engine.timing(timing);
         self
     }
 
-    /// How long an I/O thread, when it ends, waits for requests that can't be cancelled; one second unless told. See [`Handle`].
+    /// How long an I/O thread, when it ends, waits for requests that can't be cancelled; one second
+    /// unless told. See [`Handle`].
     pub fn drain_timeout(mut self, time: Duration) -> Self {
         self.engine = self.engine.drain_timeout(time);
         self
@@ -83,12 +93,23 @@ impl HandleBuilder {
     pub fn build(self) -> io::Result<Handle> {
         let engine = self.engine.depth(self.depth);
         // One that fails lets go those before it: they end without having begun.
-        let ready = (0..self.threads).map(|index| thread::start(index, engine.clone())).collect::<io::Result<Vec<_>>>()?;
+        let ready = (0..self.threads)
+            .map(|index| thread::start(index, engine.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
         let queue = self.queue.unwrap_or(self.threads * self.depth as usize);
         let admission = Admission::new(self.memory, (queue as u64).min(MAX_REQUESTS));
         let posts = ready.iter().map(|thread| thread.post.clone()).collect();
-        let shared = Arc::new(Shared::new(admission, posts, ready[0].info.clone(), new_id()));
-        ready.into_iter().for_each(|thread| thread.begin(shared.clone()));
-        Ok(Handle { owner: Arc::new(Owner { shared }) })
+        let shared = Arc::new(Shared::new(
+            admission,
+            posts,
+            ready[0].info.clone(),
+            new_id(),
+        ));
+        ready
+            .into_iter()
+            .for_each(|thread| thread.begin(shared.clone()));
+        Ok(Handle {
+            owner: Arc::new(Owner { shared }),
+        })
     }
 }

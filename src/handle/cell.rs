@@ -1,6 +1,7 @@
 //! One request, between the future that waits for it and the I/O thread that carries it out.
 //!
-//! May know: which side owns which field when. Must not know: queues, files, how a request is carried out.
+//! May know: which side owns which field when. Must not know: queues, files, how a request is
+//! carried out.
 //!
 //! No lock. The fields are handed to and fro by one atomic:
 //!
@@ -11,7 +12,8 @@
 //! | done | the future | the future | the future, to read |
 //! | abandoned | the future | the I/O thread | nobody |
 //!
-//! The buffer itself stays in the future, where it costs no allocation; only a future that is dropped early leaves it here.
+//! The buffer itself stays in the future, where it costs no allocation; only a future that is
+//! dropped early leaves it here.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -55,10 +57,12 @@ pub(super) struct Cell {
     result: UnsafeCell<Result<usize, Errno>>,
 }
 
-// SAFETY: the contents are all `Send`; who may touch which of them is what `state` says, see the table above, and changes of state that
-// hand a field over are releases on the one side and acquires on the other.
+// SAFETY: the contents are all `Send`; who may touch which of them is what `state` says, see the
+// table above, and changes of state that hand a field over are releases on the one side and
+// acquires on the other.
 unsafe impl Send for Cell {}
-// SAFETY: as above. The methods of the future's side are called by one future, those of the I/O thread's by one thread.
+// SAFETY: as above. The methods of the future's side are called by one future, those of the I/O
+// thread's by one thread.
 unsafe impl Sync for Cell {}
 
 impl Cell {
@@ -91,7 +95,12 @@ impl Cell {
                 // SAFETY: done, so nobody writes the result any more.
                 DONE => return Some(unsafe { *self.result.get() }),
                 // Taken back first: the I/O thread may be about to take it.
-                WAITING => match self.state.compare_exchange(WAITING, PENDING, Ordering::Acquire, Ordering::Acquire) {
+                WAITING => match self.state.compare_exchange(
+                    WAITING,
+                    PENDING,
+                    Ordering::Acquire,
+                    Ordering::Acquire,
+                ) {
                     Ok(_) => state = PENDING,
                     Err(now) => state = now,
                 },
@@ -101,7 +110,12 @@ impl Cell {
                     if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
                         *place = Some(waker.clone());
                     }
-                    match self.state.compare_exchange(PENDING, WAITING, Ordering::Release, Ordering::Acquire) {
+                    match self.state.compare_exchange(
+                        PENDING,
+                        WAITING,
+                        Ordering::Release,
+                        Ordering::Acquire,
+                    ) {
                         Ok(_) => return None,
                         Err(now) => state = now,
                     }
@@ -110,8 +124,8 @@ impl Cell {
         }
     }
 
-    /// The future's side: gives up. Leaves what `keeps` makes to the I/O thread, and says so; or says that the request is over, and then the
-    /// memory is the caller's again.
+    /// The future's side: gives up. Leaves what `keeps` makes to the I/O thread, and says so; or
+    /// says that the request is over, and then the memory is the caller's again.
     ///
     /// # Safety
     ///
@@ -160,7 +174,8 @@ impl Cell {
         self.name.store(name, Ordering::Relaxed);
     }
 
-    /// The I/O thread's side: the request is over, and nothing touches its memory any more. What has to be woken and dropped goes to `after`.
+    /// The I/O thread's side: the request is over, and nothing touches its memory any more. What
+    /// has to be woken and dropped goes to `after`.
     ///
     /// # Safety
     ///
@@ -201,7 +216,10 @@ mod tests {
 
     #[test]
     fn the_last_waker_is_woken_once() {
-        let (cell, counts) = (cell(), [Arc::new(Count::default()), Arc::new(Count::default())]);
+        let (cell, counts) = (
+            cell(),
+            [Arc::new(Count::default()), Arc::new(Count::default())],
+        );
         let mut after = After::default();
         for count in &counts {
             // SAFETY: one future's side, one thread's side.

@@ -1,7 +1,7 @@
 //! The files that are open, by number: what a request names one by, so that it need not hold it.
 //!
-//! May know: descriptors. Must not know: requests and rings. A number is used again when its file is closed; the turn that comes with it tells
-//! one file from the next.
+//! May know: descriptors. Must not know: requests and rings. A number is used again when its file
+//! is closed; the turn that comes with it tells one file from the next.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,13 +40,19 @@ impl Files {
         });
         let entry = &mut table.places[place as usize];
         entry.file = Some(file);
-        FileName { place, turn: entry.turn }
+        FileName {
+            place,
+            turn: entry.turn,
+        }
     }
 
     /// The file, if it is open; and notes which I/O thread uses it.
     pub(super) fn get(&self, name: FileName, thread: usize) -> Option<Arc<Opened>> {
         let mut table = self.lock();
-        let entry = table.places.get_mut(name.place as usize).filter(|entry| entry.turn == name.turn)?;
+        let entry = table
+            .places
+            .get_mut(name.place as usize)
+            .filter(|entry| entry.turn == name.turn)?;
         entry.users |= 1 << thread;
         entry.file.clone()
     }
@@ -54,7 +60,13 @@ impl Files {
     /// Forgets a file. Gives the I/O threads that use it, one bit each.
     pub(super) fn close(&self, name: FileName) -> u64 {
         let mut table = self.lock();
-        let Some(entry) = table.places.get_mut(name.place as usize).filter(|entry| entry.turn == name.turn) else { return 0 };
+        let Some(entry) = table
+            .places
+            .get_mut(name.place as usize)
+            .filter(|entry| entry.turn == name.turn)
+        else {
+            return 0;
+        };
         let (file, users) = (entry.file.take(), std::mem::take(&mut entry.users));
         entry.turn = entry.turn.wrapping_add(1);
         table.free.push(name.place);

@@ -2,8 +2,9 @@
 //!
 //! May know: how cells are linked. Must not know: what is in them.
 //!
-//! One pointer is the whole of it: to the cell that was pushed last, which points to the one before. An I/O thread that is about to sleep puts
-//! a mark there if the inbox is empty. Whoever pushes first after that replaces the mark, and so knows that it is the one to wake the thread;
+//! One pointer is the whole of it: to the cell that was pushed last, which points to the one
+//! before. An I/O thread that is about to sleep puts a mark there if the inbox is empty. Whoever
+//! pushes first after that replaces the mark, and so knows that it is the one to wake the thread;
 //! nobody else has to, and while the thread is awake nobody at all.
 
 use std::ptr;
@@ -33,7 +34,9 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new() -> Inbox {
-        Inbox { last: AtomicPtr::new(ptr::null_mut()) }
+        Inbox {
+            last: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// From any thread.
@@ -46,11 +49,18 @@ impl Inbox {
                 // SAFETY: from `into_raw` above, and not pushed.
                 return Pushed::Gone(unsafe { Arc::from_raw(new) });
             }
-            let before = if last == ASLEEP { ptr::null_mut() } else { last };
+            let before = if last == ASLEEP {
+                ptr::null_mut()
+            } else {
+                last
+            };
             // SAFETY: the cell is this call's until it is pushed.
             unsafe { (*new).next.store(before, Ordering::Relaxed) };
             // Release: whoever takes the cell sees what is in it.
-            match self.last.compare_exchange_weak(last, new, Ordering::Release, Ordering::Relaxed) {
+            match self
+                .last
+                .compare_exchange_weak(last, new, Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) if last == ASLEEP => return Pushed::Wake,
                 Ok(_) => return Pushed::Quiet,
                 Err(now) => last = now,
@@ -58,16 +68,25 @@ impl Inbox {
         }
     }
 
-    /// Takes all there are: appended to `into`, the last one first. Takes the mark away too. For the I/O thread.
+    /// Takes all there are: appended to `into`, the last one first. Takes the mark away too. For
+    /// the I/O thread.
     pub(super) fn take(&self, into: &mut Vec<Arc<Cell>>) {
         if !self.last.load(Ordering::Relaxed).is_null() {
             unlink(self.last.swap(ptr::null_mut(), Ordering::Acquire), into);
         }
     }
 
-    /// Whether the thread may sleep: nothing is there, and who pushes next will wake it. For the I/O thread.
+    /// Whether the thread may sleep: nothing is there, and who pushes next will wake it. For the
+    /// I/O thread.
     pub(super) fn sleep(&self) -> bool {
-        self.last.compare_exchange(ptr::null_mut(), ASLEEP, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.last
+            .compare_exchange(
+                ptr::null_mut(),
+                ASLEEP,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
     }
 
     /// Takes what is there, and nothing any more. For the I/O thread, when it goes.
@@ -79,7 +98,8 @@ impl Inbox {
 /// Makes a list of what hangs on a pointer that was taken out of an inbox.
 fn unlink(mut last: *mut Cell, into: &mut Vec<Arc<Cell>>) {
     while !last.is_null() && last != ASLEEP && last != GONE {
-        // SAFETY: a pointer in an inbox comes from `into_raw`, and the one who swaps it out is the only one to have it then.
+        // SAFETY: a pointer in an inbox comes from `into_raw`, and the one who swaps it out is the
+        // only one to have it then.
         let cell = unsafe { Arc::from_raw(last) };
         last = cell.next.load(Ordering::Relaxed);
         into.push(cell);
@@ -99,7 +119,12 @@ mod tests {
     use crate::driver::Kind;
 
     fn cell(number: u64) -> Arc<Cell> {
-        Cell::new(Kind::Sync { data_only: false }, FileName::default(), 0, number)
+        Cell::new(
+            Kind::Sync { data_only: false },
+            FileName::default(),
+            0,
+            number,
+        )
     }
 
     #[test]
@@ -112,7 +137,10 @@ mod tests {
         assert!(matches!(inbox.push(cell(2)), Pushed::Wake));
         assert!(matches!(inbox.push(cell(3)), Pushed::Quiet));
         inbox.take(&mut taken);
-        assert_eq!(taken.iter().map(|cell| cell.bytes).collect::<Vec<_>>(), [1, 3, 2]);
+        assert_eq!(
+            taken.iter().map(|cell| cell.bytes).collect::<Vec<_>>(),
+            [1, 3, 2]
+        );
         // Woken by something else: nobody has to wake it.
         assert!(inbox.sleep());
         inbox.take(&mut taken);
@@ -130,7 +158,9 @@ mod tests {
         let threads: Vec<_> = (0..PUSHERS)
             .map(|pusher| {
                 let inbox = inbox.clone();
-                std::thread::spawn(move || (0..EACH).for_each(|number| drop(inbox.push(cell(pusher * EACH + number)))))
+                std::thread::spawn(move || {
+                    (0..EACH).for_each(|number| drop(inbox.push(cell(pusher * EACH + number))))
+                })
             })
             .collect();
         let (mut next, mut left, mut taken) = ([0; PUSHERS as usize], PUSHERS * EACH, Vec::new());
@@ -144,6 +174,8 @@ mod tests {
             }
             std::thread::yield_now();
         }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     }
 }

@@ -1,7 +1,8 @@
 //! The futures of requests that an I/O thread carries out.
 //!
-//! As in the engine's futures a buffer is held by its future, left behind by one that is dropped early, and leaked by one that is leaked; so
-//! the memory outlives the kernel's use of it. What differs is who is told: a cell, that the I/O thread shares.
+//! As in the engine's futures a buffer is held by its future, left behind by one that is dropped
+//! early, and leaked by one that is leaked; so the memory outlives the kernel's use of it. What
+//! differs is who is told: a cell, that the I/O thread shares.
 
 use std::future::Future;
 use std::io;
@@ -41,17 +42,25 @@ impl Submission {
     ///
     /// # Safety
     ///
-    /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid was handed to `abandon`, or for ever.
-    /// It may be used from another thread.
+    /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid
+    /// was handed to `abandon`, or for ever. It may be used from another thread.
     #[inline]
     pub(super) unsafe fn new(file: &Arc<FileInner>, kind: Kind, bytes: usize) -> Submission {
         let shared = file.shared();
-        let cell = Cell::new(kind, file.name(), shared.choose(), shared.admission.cost(bytes as u64));
+        let cell = Cell::new(
+            kind,
+            file.name(),
+            shared.choose(),
+            shared.admission.cost(bytes as u64),
+        );
         let mut granted = Vec::new();
         let state = match shared.admission.enter(&cell, &mut granted) {
             Entry::Admitted => {
                 shared.hand_on(cell.clone());
-                State::Sent { cell, waited: false }
+                State::Sent {
+                    cell,
+                    waited: false,
+                }
             }
             Entry::Queued => {
                 shared.hand_on_all(&mut granted);
@@ -59,7 +68,10 @@ impl Submission {
             }
             Entry::Refused => State::Refused,
         };
-        Submission { file: file.clone(), state }
+        Submission {
+            file: file.clone(),
+            state,
+        }
     }
 
     #[inline]
@@ -85,7 +97,9 @@ impl Submission {
     /// Gives up: `keeps` makes what is left to the I/O thread, if that has to have it.
     #[cold]
     fn abandon(&mut self, keeps: impl FnOnce() -> Box<dyn Send>) {
-        let State::Sent { cell, waited } = std::mem::replace(&mut self.state, State::Over) else { return };
+        let State::Sent { cell, waited } = std::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
         let shared = self.file.shared();
         if waited {
             let mut granted = Vec::new();
@@ -113,7 +127,8 @@ fn to_io(errno: Errno) -> io::Error {
 
 /// A read or write of one buffer. Gives the count, or the error, and the buffer back.
 ///
-/// Dropped before it is ready it cancels the request; the I/O thread keeps the buffer until the kernel no longer uses it, and drops it.
+/// Dropped before it is ready it cancels the request; the I/O thread keeps the buffer until the
+/// kernel no longer uses it, and drops it.
 #[must_use = "a request whose future is dropped is cancelled"]
 pub struct Io<B: Send + 'static> {
     submission: Submission,
@@ -130,7 +145,11 @@ impl<B: IoBuf + Send> Io<B> {
     ///
     /// `submission` names memory of `buffer` only.
     pub(super) unsafe fn write(submission: Submission, buffer: B) -> Io<B> {
-        Io { submission, buffer: Some(buffer), filled: |_, _| {} }
+        Io {
+            submission,
+            buffer: Some(buffer),
+            filled: |_, _| {},
+        }
     }
 
     /// # Safety
@@ -140,7 +159,11 @@ impl<B: IoBuf + Send> Io<B> {
     where
         B: IoBufMut,
     {
-        Io { submission, buffer: Some(buffer), filled: B::set_init }
+        Io {
+            submission,
+            buffer: Some(buffer),
+            filled: B::set_init,
+        }
     }
 }
 
@@ -149,10 +172,15 @@ impl<B: Send> Future for Io<B> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(result) = self.submission.poll(context) else { return Poll::Pending };
-        let Some(mut buffer) = self.buffer.take() else { return Poll::Pending };
+        let Poll::Ready(result) = self.submission.poll(context) else {
+            return Poll::Pending;
+        };
+        let Some(mut buffer) = self.buffer.take() else {
+            return Poll::Pending;
+        };
         if let Ok(count) = result {
-            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more than `bytes_total`.
+            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more
+            // than `bytes_total`.
             unsafe { (self.filled)(&mut buffer, count) };
         }
         Poll::Ready((result, buffer))
@@ -171,7 +199,8 @@ impl<B: Send + 'static> Drop for Io<B> {
 
 /// A read or write of several buffers. Gives the count, or the error, and the buffers back.
 ///
-/// Dropped before it is ready it cancels the request; the I/O thread keeps the buffers until the kernel no longer uses them, and drops them.
+/// Dropped before it is ready it cancels the request; the I/O thread keeps the buffers until the
+/// kernel no longer uses them, and drops them.
 #[must_use = "a request whose future is dropped is cancelled"]
 pub struct IoVec<B: Send + 'static> {
     submission: Submission,
@@ -187,7 +216,11 @@ impl<B: IoBuf + Send> IoVec<B> {
     ///
     /// `submission` names memory of `buffers` only.
     pub(super) unsafe fn write(submission: Submission, buffers: Vec<B>) -> IoVec<B> {
-        IoVec { submission, buffers: Some(buffers), filled: |_, _| {} }
+        IoVec {
+            submission,
+            buffers: Some(buffers),
+            filled: |_, _| {},
+        }
     }
 
     /// # Safety
@@ -197,7 +230,11 @@ impl<B: IoBuf + Send> IoVec<B> {
     where
         B: IoBufMut,
     {
-        IoVec { submission, buffers: Some(buffers), filled: set_init_in_order }
+        IoVec {
+            submission,
+            buffers: Some(buffers),
+            filled: set_init_in_order,
+        }
     }
 }
 
@@ -205,8 +242,12 @@ impl<B: Send> Future for IoVec<B> {
     type Output = (io::Result<usize>, Vec<B>);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(result) = self.submission.poll(context) else { return Poll::Pending };
-        let Some(mut buffers) = self.buffers.take() else { return Poll::Pending };
+        let Poll::Ready(result) = self.submission.poll(context) else {
+            return Poll::Pending;
+        };
+        let Some(mut buffers) = self.buffers.take() else {
+            return Poll::Pending;
+        };
         if let Ok(count) = result {
             // SAFETY: the request read `count` bytes into these buffers, in order.
             unsafe { (self.filled)(&mut buffers, count) };

@@ -25,10 +25,14 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future on this thread until it is ready, and sleeps in between. See [`Handle::block_on`](super::Handle::block_on).
+/// Runs a future on this thread until it is ready, and sleeps in between. See
+/// [`Handle::block_on`](super::Handle::block_on).
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let unpark = Arc::new(Unpark { woken: AtomicBool::new(true), thread: thread::current() });
+    let unpark = Arc::new(Unpark {
+        woken: AtomicBool::new(true),
+        thread: thread::current(),
+    });
     let waker = Waker::from(unpark.clone());
     let mut context = Context::from_waker(&waker);
     loop {

@@ -2,7 +2,8 @@
 //!
 //! May know: admission, inboxes, mail. Must not know: engines, futures.
 //!
-//! Requests go by the inbox, which costs one atomic. Everything that is rare goes by mail, under a lock.
+//! Requests go by the inbox, which costs one atomic. Everything that is rare goes by mail, under a
+//! lock.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,7 +50,12 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn new(wake: Arc<OwnedFd>) -> Post {
-        Post { inbox: Inbox::new(), some_mail: AtomicBool::new(false), mail: Mutex::new(Some(Vec::new())), wake }
+        Post {
+            inbox: Inbox::new(),
+            some_mail: AtomicBool::new(false),
+            mail: Mutex::new(Some(Vec::new())),
+            wake,
+        }
     }
 
     /// Sends a message, unless the thread is gone.
@@ -68,10 +74,14 @@ impl Post {
     /// Takes the messages. For the I/O thread.
     pub(super) fn read(&self) -> Vec<Mail> {
         // Whoever sends after this swap notifies again.
-        if !self.some_mail.load(Ordering::Relaxed) || !self.some_mail.swap(false, Ordering::AcqRel) {
+        if !self.some_mail.load(Ordering::Relaxed) || !self.some_mail.swap(false, Ordering::AcqRel)
+        {
             return Vec::new();
         }
-        lock(&self.mail).as_mut().map(std::mem::take).unwrap_or_default()
+        lock(&self.mail)
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Takes the messages, and none any more. For the I/O thread, when it goes.
@@ -100,9 +110,11 @@ pub(super) struct Shared {
 }
 
 thread_local! {
-    /// Whether this is an I/O thread. Such a one must not wait for an answer from another: that one may wait for it.
+    /// Whether this is an I/O thread. Such a one must not wait for an answer from another: that one
+    /// may wait for it.
     static IS_IO_THREAD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-    /// Counts the requests that this thread has made, from where the threads before it did not begin.
+    /// Counts the requests that this thread has made, from where the threads before it did not
+    /// begin.
     static MADE: std::cell::Cell<usize> = std::cell::Cell::new(BEGIN.fetch_add(1, Ordering::Relaxed));
 }
 
@@ -114,12 +126,29 @@ pub(super) fn become_io_thread() {
 }
 
 impl Shared {
-    pub(super) fn new(admission: Admission, posts: Box<[Arc<Post>]>, info: EngineInfo, id: u64) -> Shared {
-        let gone = Gone { left: posts.len(), stats: posts.iter().map(|_| None).collect(), wakers: Vec::new() };
-        Shared { admission, posts, files: Files::default(), info, id, gone: Mutex::new(gone) }
+    pub(super) fn new(
+        admission: Admission,
+        posts: Box<[Arc<Post>]>,
+        info: EngineInfo,
+        id: u64,
+    ) -> Shared {
+        let gone = Gone {
+            left: posts.len(),
+            stats: posts.iter().map(|_| None).collect(),
+            wakers: Vec::new(),
+        };
+        Shared {
+            admission,
+            posts,
+            files: Files::default(),
+            info,
+            id,
+            gone: Mutex::new(gone),
+        }
     }
 
-    /// Which I/O thread is next: each thread that makes requests takes turns by itself, so that it shares no counter with the others.
+    /// Which I/O thread is next: each thread that makes requests takes turns by itself, so that it
+    /// shares no counter with the others.
     #[inline]
     pub(super) fn choose(&self) -> u8 {
         let threads = self.posts.len();
@@ -127,7 +156,9 @@ impl Shared {
             return 0;
         }
         // While the thread is torn down there is no counter.
-        let made = MADE.try_with(|made| made.replace(made.get().wrapping_add(1))).unwrap_or(0);
+        let made = MADE
+            .try_with(|made| made.replace(made.get().wrapping_add(1)))
+            .unwrap_or(0);
         (made % threads) as u8
     }
 
@@ -218,7 +249,8 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Asks every thread the same, and gives the answers in their order: `None` of a thread that is gone, or if this is an I/O thread itself.
+    /// Asks every thread the same, and gives the answers in their order: `None` of a thread that is
+    /// gone, or if this is an I/O thread itself.
     pub(super) fn ask<R>(&self, mail: impl Fn(SyncSender<R>) -> Mail) -> Vec<Option<R>> {
         if IS_IO_THREAD.try_with(std::cell::Cell::get).unwrap_or(true) {
             return self.posts.iter().map(|_| None).collect();
@@ -232,7 +264,10 @@ impl Shared {
             })
             .collect();
         // A thread that goes meanwhile drops its mail, and that ends the wait.
-        asked.into_iter().map(|receiver| receiver?.recv().ok()).collect()
+        asked
+            .into_iter()
+            .map(|receiver| receiver?.recv().ok())
+            .collect()
     }
 
     /// What all threads have counted.
@@ -255,14 +290,16 @@ impl Shared {
     }
 }
 
-/// What the handles and the files hold. The I/O threads hold `Shared` only, so the last of these is the end.
+/// What the handles and the files hold. The I/O threads hold `Shared` only, so the last of these is
+/// the end.
 pub(super) struct Owner {
     pub(super) shared: Arc<Shared>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // No future is left either, since each holds its file. What is in flight was abandoned, and is the threads' to end.
+        // No future is left either, since each holds its file. What is in flight was abandoned, and
+        // is the threads' to end.
         self.shared.close();
         self.shared.quit();
     }

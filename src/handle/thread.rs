@@ -2,8 +2,9 @@
 //!
 //! May know: engines, the set, inboxes, cells. Must not know: the futures on the other side.
 //!
-//! A turn of the loop takes all that is new, submits it and waits in one system call, and hands out all that is over. Tasks are woken at
-//! its end, when nothing is locked or borrowed, so that what they ask for next comes in one piece too.
+//! A turn of the loop takes all that is new, submits it and waits in one system call, and hands out
+//! all that is over. Tasks are woken at its end, when nothing is locked or borrowed, so that what
+//! they ask for next comes in one piece too.
 
 use std::io;
 use std::rc::Rc;
@@ -48,8 +49,12 @@ pub(super) fn start(index: usize, engine: EngineBuilder) -> io::Result<Ready> {
             Err(error) => drop(built.send(Err(error))),
         }
     };
-    std::thread::Builder::new().name(format!("nofault-{index}")).spawn(run)?;
-    let (post, info) = ready.recv().map_err(|_| io::Error::other("an I/O thread ended before it had an engine"))??;
+    std::thread::Builder::new()
+        .name(format!("nofault-{index}"))
+        .spawn(run)?;
+    let (post, info) = ready
+        .recv()
+        .map_err(|_| io::Error::other("an I/O thread ended before it had an engine"))??;
     Ok(Ready { post, info, begin })
 }
 
@@ -63,7 +68,11 @@ impl Ready {
 fn begin_with(index: usize, engine: Engine, post: Arc<Post>, told: &Receiver<Arc<Shared>>) {
     let Ok(shared) = told.recv() else { return };
     let set = RequestSet::new(&engine.inner);
-    let files = Files { index, shared: shared.clone(), known: Vec::new() };
+    let files = Files {
+        index,
+        shared: shared.clone(),
+        known: Vec::new(),
+    };
     let mut thread = IoThread {
         index,
         post,
@@ -89,7 +98,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(cell) = self.0.take() {
             let mut after = After::default();
-            // SAFETY: it was in flight here and was not finished. It is dropped when the driver is done with its memory.
+            // SAFETY: it was in flight here and was not finished. It is dropped when the driver is
+            // done with its memory.
             unsafe { cell.finish(Err(libc::ECANCELED), &mut after) };
             after.run();
         }
@@ -110,7 +120,9 @@ impl Files {
         if !known {
             self.adopt(name, engine)?;
         }
-        self.known[name.place as usize].as_ref().map(|(_, file)| file)
+        self.known[name.place as usize]
+            .as_ref()
+            .map(|(_, file)| file)
     }
 
     /// Makes the file known to this thread's ring. `None` if it is closed by now.
@@ -134,7 +146,8 @@ impl Files {
         if let Some(entry) = self.known.get_mut(name.place as usize)
             && entry.as_ref().is_some_and(|(turn, _)| *turn == name.turn)
         {
-            // Its places in the ring's table are given back by the next turn, the descriptors when the last request on it is over.
+            // Its places in the ring's table are given back by the next turn, the descriptors when
+            // the last request on it is over.
             *entry = None;
         }
     }
@@ -181,11 +194,17 @@ impl IoThread {
             if self.quit {
                 return;
             }
-            let idle = self.over == Share::default() && self.after.is_empty() && !self.set.has_ended();
-            let wait = if idle && self.post.inbox.sleep() { Wait::Forever } else { Wait::No };
+            let idle =
+                self.over == Share::default() && self.after.is_empty() && !self.set.has_ended();
+            let wait = if idle && self.post.inbox.sleep() {
+                Wait::Forever
+            } else {
+                Wait::No
+            };
             match self.engine.inner.with(|driver| driver.short_turn(wait)) {
                 Ok(()) => refusals = 0,
-                // The kernel takes nothing now, for want of memory. What is in flight can't be given up, so there is only waiting.
+                // The kernel takes nothing now, for want of memory. What is in flight can't be
+                // given up, so there is only waiting.
                 Err(_) => {
                     refusals = (refusals + 1).min(100);
                     std::thread::sleep(Duration::from_millis(refusals.into()));
@@ -209,21 +228,46 @@ impl IoThread {
         }
         // SAFETY: the cell was taken from this thread's inbox.
         let order = unsafe { cell.take_order() };
-        // A file that is not open any more has no future that waits: the request was abandoned since.
+        // A file that is not open any more has no future that waits: the request was abandoned
+        // since.
         let (Some(kind), Some(file)) = (order, self.files.get(cell.file, &self.engine)) else {
             return self.finish(&cell, Err(libc::ECANCELED));
         };
-        // The memory is that of the buffer, which the future holds until the cell is done, or leaks, or leaves in the cell when it goes; and the
-        // ticket keeps the cell.
+        // The memory is that of the buffer, which the future holds until the cell is done, or
+        // leaks, or leaves in the cell when it goes; and the ticket keeps the cell.
         let name = match kind {
-            Kind::Transfer { direction, segments: Segments::One(segment), offset, trust, pinned } => {
-                let pinned = translate(pinned, &self.engine, self.shared.id, segment.addr, segment.len);
-                let plain = Plain { direction, trust, segment, offset, pinned, options: Options::default() };
+            Kind::Transfer {
+                direction,
+                segments: Segments::One(segment),
+                offset,
+                trust,
+                pinned,
+            } => {
+                let pinned = translate(
+                    pinned,
+                    &self.engine,
+                    self.shared.id,
+                    segment.addr,
+                    segment.len,
+                );
+                let plain = Plain {
+                    direction,
+                    trust,
+                    segment,
+                    offset,
+                    pinned,
+                    options: Options::default(),
+                };
                 // SAFETY: see above.
                 unsafe { self.set.plain(file, plain, Ticket(Some(cell))) }
             }
             // SAFETY: see above.
-            kind => unsafe { self.set.submit(Request::new(file.clone(), kind, Options::default()), Ticket(Some(cell))) },
+            kind => unsafe {
+                self.set.submit(
+                    Request::new(file.clone(), kind, Options::default()),
+                    Ticket(Some(cell)),
+                )
+            },
         };
         if let Some(Ticket(Some(cell))) = self.set.get(name) {
             cell.set_name(name);
@@ -234,7 +278,8 @@ impl IoThread {
     fn finish(&mut self, cell: &Cell, result: Result<usize, Errno>) {
         self.over.requests += 1;
         self.over.bytes += cell.bytes;
-        // SAFETY: the cell came from the inbox and was not finished before; it is over, or was not started.
+        // SAFETY: the cell came from the inbox and was not finished before; it is over, or was not
+        // started.
         unsafe { cell.finish(result, &mut self.after) };
     }
 
@@ -261,7 +306,8 @@ impl IoThread {
         for mail in self.post.read() {
             match mail {
                 Mail::Cancel(cell) => {
-                    // Without a name it is over, or still in the inbox and will be found abandoned there.
+                    // Without a name it is over, or still in the inbox and will be found abandoned
+                    // there.
                     if let Some(name) = cell.name() {
                         self.cancelled += 1;
                         self.set.cancel(name);
@@ -287,11 +333,22 @@ impl IoThread {
     }
 }
 
-/// The registration with this thread's ring of memory that was registered with those of all threads.
+/// The registration with this thread's ring of memory that was registered with those of all
+/// threads.
 #[inline]
-fn translate(pinned: Option<Pinned>, engine: &Engine, id: u64, addr: usize, len: usize) -> Option<Pinned> {
+fn translate(
+    pinned: Option<Pinned>,
+    engine: &Engine,
+    id: u64,
+    addr: usize,
+    len: usize,
+) -> Option<Pinned> {
     let pinned = pinned?;
-    if pinned.engine == id { engine.inner.with(|driver| driver.find_pinned(addr, len)) } else { Some(pinned) }
+    if pinned.engine == id {
+        engine.inner.with(|driver| driver.find_pinned(addr, len))
+    } else {
+        Some(pinned)
+    }
 }
 
 impl Drop for IoThread {
@@ -309,6 +366,7 @@ impl Drop for IoThread {
             drop(mail);
         }
         self.after.run();
-        // Set and engine go next: they cancel what is in flight, wait for it, and leave behind what can't be ended.
+        // Set and engine go next: they cancel what is in flight, wait for it, and leave behind what
+        // can't be ended.
     }
 }

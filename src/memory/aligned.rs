@@ -10,12 +10,14 @@ use std::ptr::NonNull;
 use super::buf::{IoBuf, IoBufMut};
 use crate::sys::{page_size, populate};
 
-/// A huge page: the size that `huge` aligns to, in bytes. What x86-64 and arm64 with 4 KiB pages have.
+/// A huge page: the size that `huge` aligns to, in bytes. What x86-64 and arm64 with 4 KiB pages
+/// have.
 const HUGE_BYTES: usize = 2 << 20;
 
 /// Zeroed memory of its own mapping, aligned to a page or a huge page: what direct I/O likes best.
 ///
-/// Fresh pages are not there until they are touched or [populated](AlignedBuf::populate): a buffer that is used again and again pays once.
+/// Fresh pages are not there until they are touched or [populated](AlignedBuf::populate): a buffer
+/// that is used again and again pays once.
 ///
 /// ```
 /// let mut buf = nofault::AlignedBuf::new(8192)?;
@@ -38,20 +40,33 @@ impl AlignedBuf {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for more than `isize::MAX` bytes, rounded up to pages; what mmap(2) says, `ENOMEM` above all.
+    /// `InvalidInput` for more than `isize::MAX` bytes, rounded up to pages; what mmap(2) says,
+    /// `ENOMEM` above all.
     pub fn new(len: usize) -> io::Result<AlignedBuf> {
         let page = page_size();
         let mapped = round_up(len, page)?;
         if mapped == 0 {
-            return Ok(AlignedBuf { ptr: empty(page), len, mapped, huge_advised: false });
+            return Ok(AlignedBuf {
+                ptr: empty(page),
+                len,
+                mapped,
+                huge_advised: false,
+            });
         }
-        Ok(AlignedBuf { ptr: map(mapped)?, len, mapped, huge_advised: false })
+        Ok(AlignedBuf {
+            ptr: map(mapped)?,
+            len,
+            mapped,
+            huge_advised: false,
+        })
     }
 
-    /// `len` zeroed bytes at a 2 MiB boundary, with the advice to use huge pages: faulted in some four times faster, and fewer entries for a
-    /// device. The mapping is a whole number of 2 MiB, so the last part of the buffer may be huge as well.
+    /// `len` zeroed bytes at a 2 MiB boundary, with the advice to use huge pages: faulted in some
+    /// four times faster, and fewer entries for a device. The mapping is a whole number of 2 MiB,
+    /// so the last part of the buffer may be huge as well.
     ///
-    /// A kernel without huge pages gives ordinary ones; ask [`is_huge_advised`](AlignedBuf::is_huge_advised).
+    /// A kernel without huge pages gives ordinary ones; ask
+    /// [`is_huge_advised`](AlignedBuf::is_huge_advised).
     ///
     /// # Errors
     ///
@@ -59,29 +74,43 @@ impl AlignedBuf {
     pub fn huge(len: usize) -> io::Result<AlignedBuf> {
         let mapped = round_up(len, HUGE_BYTES)?;
         if mapped == 0 {
-            return Ok(AlignedBuf { ptr: empty(HUGE_BYTES), len, mapped, huge_advised: false });
+            return Ok(AlignedBuf {
+                ptr: empty(HUGE_BYTES),
+                len,
+                mapped,
+                huge_advised: false,
+            });
         }
         // Mapped one huge page too long, then cut at both ends.
         let long = round_up(mapped.saturating_add(HUGE_BYTES), HUGE_BYTES)?;
         let base = map(long)?;
         let before = base.addr().get().wrapping_neg() & (HUGE_BYTES - 1);
         let behind = long - before - mapped;
-        // SAFETY: `before` is less than HUGE_BYTES, by which the mapping is longer than `mapped`: inside it.
+        // SAFETY: `before` is less than HUGE_BYTES, by which the mapping is longer than `mapped`:
+        // inside it.
         let ptr = unsafe { base.add(before) };
         unmap(base, before);
         // SAFETY: `behind` bytes up to the end of the mapping, by the subtraction above.
         unmap(unsafe { ptr.add(mapped) }, behind);
         // SAFETY: the range is the rest of the mapping just made; the advice changes no contents.
-        let huge_advised = unsafe { libc::madvise(ptr.as_ptr().cast(), mapped, libc::MADV_HUGEPAGE) } == 0;
-        Ok(AlignedBuf { ptr, len, mapped, huge_advised })
+        let huge_advised =
+            unsafe { libc::madvise(ptr.as_ptr().cast(), mapped, libc::MADV_HUGEPAGE) } == 0;
+        Ok(AlignedBuf {
+            ptr,
+            len,
+            mapped,
+            huge_advised,
+        })
     }
 
-    /// Whether the kernel took the advice to use huge pages. It may still give small ones where it finds no others.
+    /// Whether the kernel took the advice to use huge pages. It may still give small ones where it
+    /// finds no others.
     pub fn is_huge_advised(&self) -> bool {
         self.huge_advised
     }
 
-    /// Faults all pages in now, so that no request has to. Contents stay as they are. Takes about 0.5 ms for each MiB of 4 KiB pages.
+    /// Faults all pages in now, so that no request has to. Contents stay as they are. Takes about
+    /// 0.5 ms for each MiB of 4 KiB pages.
     ///
     /// # Errors
     ///
@@ -90,7 +119,8 @@ impl AlignedBuf {
         if self.mapped == 0 {
             return Ok(());
         }
-        populate::populate(self.ptr.addr().get(), self.mapped, true).map_err(io::Error::from_raw_os_error)
+        populate::populate(self.ptr.addr().get(), self.mapped, true)
+            .map_err(io::Error::from_raw_os_error)
     }
 }
 
@@ -98,7 +128,12 @@ impl AlignedBuf {
 fn round_up(len: usize, to: usize) -> io::Result<usize> {
     len.checked_next_multiple_of(to)
         .filter(|bytes| isize::try_from(*bytes).is_ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a buffer is at most isize::MAX bytes long"))
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a buffer is at most isize::MAX bytes long",
+            )
+        })
 }
 
 /// An address for an empty buffer: aligned, never used.
@@ -110,7 +145,14 @@ fn empty(align: usize) -> NonNull<u8> {
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: a new anonymous mapping where the kernel likes: no memory of anybody's is replaced.
     let ptr = unsafe {
-        libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
     };
     if ptr == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -121,8 +163,9 @@ fn map(bytes: usize) -> io::Result<NonNull<u8>> {
 /// Gives a part of a mapping of `map` back. 0 bytes are no part.
 fn unmap(ptr: NonNull<u8>, bytes: usize) {
     if bytes > 0 {
-        // SAFETY: only called here with ranges that came from `map`, of which no reference is left. It fails only where splitting a
-        // mapping meets the limit of mappings: then the part is leaked.
+        // SAFETY: only called here with ranges that came from `map`, of which no reference is left.
+        // It fails only where splitting a mapping meets the limit of mappings: then the part is
+        // leaked.
         unsafe { libc::munmap(ptr.as_ptr().cast(), bytes) };
     }
 }
@@ -137,7 +180,8 @@ impl Deref for AlignedBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `len` bytes of a mapping that this value owns, zeroed by the kernel, at most isize::MAX; or none, at an aligned address.
+        // SAFETY: `len` bytes of a mapping that this value owns, zeroed by the kernel, at most
+        // isize::MAX; or none, at an aligned address.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 }
@@ -152,7 +196,11 @@ impl DerefMut for AlignedBuf {
 /// The size and where it is, not what is in it.
 impl fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlignedBuf").field("ptr", &self.ptr).field("len", &self.len).field("huge_advised", &self.huge_advised).finish()
+        f.debug_struct("AlignedBuf")
+            .field("ptr", &self.ptr)
+            .field("len", &self.len)
+            .field("huge_advised", &self.huge_advised)
+            .finish()
     }
 }
 
@@ -194,7 +242,10 @@ mod tests {
     fn a_buffer_is_zeroed_and_aligned_at_every_length() {
         for len in [0, 1, 4095, 4096, 4097, HUGE_BYTES + 1] {
             let mut buf = AlignedBuf::new(len).unwrap();
-            assert_eq!((buf.len(), buf.bytes_init(), buf.bytes_total()), (len, len, len));
+            assert_eq!(
+                (buf.len(), buf.bytes_init(), buf.bytes_total()),
+                (len, len, len)
+            );
             assert_eq!(buf.as_ptr().addr() % page_size(), 0);
             assert!(buf.iter().all(|byte| *byte == 0));
             buf.populate().unwrap();
@@ -212,7 +263,13 @@ mod tests {
 
     #[test]
     fn a_length_that_no_memory_has_is_an_error() {
-        for len in [usize::MAX, usize::MAX - 4095, isize::MAX as usize, isize::MAX as usize + 1, 1 << 60] {
+        for len in [
+            usize::MAX,
+            usize::MAX - 4095,
+            isize::MAX as usize,
+            isize::MAX as usize + 1,
+            1 << 60,
+        ] {
             assert!(AlignedBuf::new(len).is_err());
             assert!(AlignedBuf::huge(len).is_err());
         }
@@ -223,7 +280,14 @@ mod tests {
         alone!(dropping_gives_every_page_back);
         let text = |path| std::fs::read_to_string(path).unwrap();
         // The size of the address space, in pages.
-        let size = || text("/proc/self/statm").split(' ').next().unwrap().parse::<usize>().unwrap();
+        let size = || {
+            text("/proc/self/statm")
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse::<usize>()
+                .unwrap()
+        };
         size();
         for make in [AlignedBuf::new, AlignedBuf::huge] {
             let before = size();

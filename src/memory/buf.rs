@@ -1,14 +1,15 @@
 //! Which values may be lent to the kernel for the time of a request.
 //!
-//! A request outlives the call that makes it: the kernel reads or fills the memory at any time until the last completion is reaped. The
-//! two traits say what that needs, and are unsafe because nothing in the compiler checks it.
+//! A request outlives the call that makes it: the kernel reads or fills the memory at any time
+//! until the last completion is reaped. The two traits say what that needs, and are unsafe because
+//! nothing in the compiler checks it.
 
 use bytes::{Bytes, BytesMut};
 
 /// Where a buffer stands among the registered buffers of one engine.
 ///
-/// Handed out by a pool or a region. Another engine than the one named here ignores it and treats the
-/// memory as foreign.
+/// Handed out by a pool or a region. Another engine than the one named here ignores it and treats
+/// the memory as foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The engine that registered the memory.
@@ -20,7 +21,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// The most one entry of io_uring's table of registered buffers covers (`io_buffer_validate` in io_uring/rsrc.c), in bytes.
+    /// The most one entry of io_uring's table of registered buffers covers (`io_buffer_validate` in
+    /// io_uring/rsrc.c), in bytes.
     pub const ENTRY_BYTES: usize = 1 << 30;
 }
 
@@ -52,13 +54,15 @@ pub unsafe trait IoBuf: 'static {
 ///
 /// # Safety
 ///
-/// As for [`IoBuf`], for all `bytes_total` bytes, and nobody else reads or writes them while the request lasts.
+/// As for [`IoBuf`], for all `bytes_total` bytes, and nobody else reads or writes them while the
+/// request lasts.
 pub unsafe trait IoBufMut: IoBuf {
     /// The address of the first byte, the same as [`IoBuf::stable_ptr`].
     fn stable_mut_ptr(&mut self) -> *mut u8;
 
-    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites from the first byte on and sets the length
-    /// to the bytes it read, if that is more than the length was.
+    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites from
+    /// the first byte on and sets the length to the bytes it read, if that is more than the length
+    /// was.
     fn bytes_total(&self) -> usize;
 
     /// Records that the first `count` bytes are initialised. Never shortens the buffer.
@@ -69,8 +73,8 @@ pub unsafe trait IoBufMut: IoBuf {
     unsafe fn set_init(&mut self, count: usize);
 }
 
-// SAFETY: the heap block of a Vec stays where it is when the Vec is moved, is freed only by its drop, and can't be reached by anybody else
-// while the Vec is owned by the request.
+// SAFETY: the heap block of a Vec stays where it is when the Vec is moved, is freed only by its
+// drop, and can't be reached by anybody else while the Vec is owned by the request.
 unsafe impl IoBuf for Vec<u8> {
     fn stable_ptr(&self) -> *const u8 {
         self.as_ptr()
@@ -145,7 +149,8 @@ unsafe impl IoBuf for &'static str {
     }
 }
 
-// SAFETY: `Bytes` counts references to an immutable block that stays until the last of them is dropped; this one keeps it.
+// SAFETY: `Bytes` counts references to an immutable block that stays until the last of them is
+// dropped; this one keeps it.
 unsafe impl IoBuf for Bytes {
     fn stable_ptr(&self) -> *const u8 {
         self.as_ptr()
@@ -156,7 +161,8 @@ unsafe impl IoBuf for Bytes {
     }
 }
 
-// SAFETY: a `BytesMut` owns its part of the block alone, and the block does not move with the handle.
+// SAFETY: a `BytesMut` owns its part of the block alone, and the block does not move with the
+// handle.
 unsafe impl IoBuf for BytesMut {
     fn stable_ptr(&self) -> *const u8 {
         self.as_ptr()

@@ -1,23 +1,31 @@
-//! Looking at memory without touching it: how much of a range a direct request could pin at this moment without a page fault.
+//! Looking at memory without touching it: how much of a range a direct request could pin at this
+//! moment without a page fault.
 //!
-//! May know: the page map and the list of mappings (`sys`). Must not know: requests, files, engines. Never faults, never touches the
-//! memory looked at, allocates nothing per look.
+//! May know: the page map and the list of mappings (`sys`). Must not know: requests, files,
+//! engines. Never faults, never touches the memory looked at, allocates nothing per look.
 //!
-//! The answer is a hint about latency, never about safety: reclaim, fork, madvise, truncation or compaction may take a page away before
-//! the request reaches it, and nothing in user space pins a page but a registered buffer.
+//! The answer is a hint about latency, never about safety: reclaim, fork, madvise, truncation or
+//! compaction may take a page away before the request reaches it, and nothing in user space pins a
+//! page but a registered buffer.
 //!
 //! What is judged good, by the bits of the page map:
-//! - memory that a read will fill: present, mapped exclusively here, not of a file, not write-protected by a userfaultfd. The zero page
-//!   and a page still shared with a child after fork lack "exclusively". A page whose mapping forbids writing looks good and is not: the
-//!   page map knows no permissions. A page whose child has gone looks good and costs one small fault, without a copy.
-//! - memory that a write will send: present, not of a file, and mapped exclusively here or the zero page. To pin a page that is shared
-//!   with a child after fork, the kernel first copies it (`gup_must_unshare` in mm/gup.c, Linux 5.19), and no fault-in for reading spares it
-//!   that: it counts as not for direct requests, as the copy into a bounce buffer costs less. PAGEMAP_SCAN (Linux 6.7) tells such a page
-//!   from the zero page; an older kernel can't, and both are then not for direct requests.
-//! - "of a file" is also said of shared memory. PROCMAP_QUERY (Linux 6.11) tells the two apart: memfd, shared anonymous memory, SysV shared
-//!   memory, /dev/shm and hugetlb have no writeback that could fight the pin, and count as ordinary memory. An older kernel can't tell,
-//!   and they are then never handed to a direct request.
-//! - a mapping of an ordinary file is not for direct requests at all: the request may write back or drop the very pages it pinned, for ever.
+//! - memory that a read will fill: present, mapped exclusively here, not of a file, not
+//!   write-protected by a userfaultfd. The zero page and a page still shared with a child after
+//!   fork lack "exclusively". A page whose mapping forbids writing looks good and is not: the page
+//!   map knows no permissions. A page whose child has gone looks good and costs one small fault,
+//!   without a copy.
+//! - memory that a write will send: present, not of a file, and mapped exclusively here or the zero
+//!   page. To pin a page that is shared with a child after fork, the kernel first copies it
+//!   (`gup_must_unshare` in mm/gup.c, Linux 5.19), and no fault-in for reading spares it that: it
+//!   counts as not for direct requests, as the copy into a bounce buffer costs less. PAGEMAP_SCAN
+//!   (Linux 6.7) tells such a page from the zero page; an older kernel can't, and both are then not
+//!   for direct requests.
+//! - "of a file" is also said of shared memory. PROCMAP_QUERY (Linux 6.11) tells the two apart:
+//!   memfd, shared anonymous memory, SysV shared memory, /dev/shm and hugetlb have no writeback
+//!   that could fight the pin, and count as ordinary memory. An older kernel can't tell, and they
+//!   are then never handed to a direct request.
+//! - a mapping of an ordinary file is not for direct requests at all: the request may write back or
+//!   drop the very pages it pinned, for ever.
 
 use std::cell::RefCell;
 use std::io;
@@ -46,10 +54,11 @@ pub(crate) enum Stop {
     End,
     /// A page that is not there, or can't be written as it is: faulting it in may help.
     Absent,
-    /// Memory that should not be handed to a direct request, whatever is faulted in: a file mapping, memfd_secret, and for
-    /// [`Access::Send`] a page that is shared with a child of fork.
+    /// Memory that should not be handed to a direct request, whatever is faulted in: a file
+    /// mapping, memfd_secret, and for [`Access::Send`] a page that is shared with a child of fork.
     NotDirect {
-        /// How many bytes from the stop on are known to be of this kind, within the range looked at. At least 1.
+        /// How many bytes from the stop on are known to be of this kind, within the range looked
+        /// at. At least 1.
         bytes: usize,
     },
 }
@@ -85,11 +94,12 @@ impl Range {
     }
 }
 
-/// Pages between two ranges that are read rather than a second call made: what the call costs without them (a microsecond for the call, a
-/// twenty-fifth of one for each page).
+/// Pages between two ranges that are read rather than a second call made: what the call costs
+/// without them (a microsecond for the call, a twenty-fifth of one for each page).
 const GAP: usize = 24;
 
-/// Entries read per system call at most: 2 MiB of 4 KiB pages. A look that stops early has read that much too much at worst.
+/// Entries read per system call at most: 2 MiB of 4 KiB pages. A look that stops early has read
+/// that much too much at worst.
 const ENTRIES: usize = 512;
 
 /// The means of looking at this process's memory: one per engine or thread.
@@ -122,12 +132,14 @@ enum Verdict {
     /// So many pages are good, at least one.
     Good(usize),
     Absent,
-    /// Not for direct requests up to this address at least, which may be beyond the range looked at.
+    /// Not for direct requests up to this address at least, which may be beyond the range looked
+    /// at.
     NotDirect(usize),
 }
 
 impl Residency {
-    /// Opens what is needed. Fails without /proc, or if the process may not look at itself (PR_SET_DUMPABLE).
+    /// Opens what is needed. Fails without /proc, or if the process may not look at itself
+    /// (PR_SET_DUMPABLE).
     pub(crate) fn new() -> io::Result<Residency> {
         shared_memory_devices();
         let generation = address_space::generation();
@@ -147,11 +159,14 @@ impl Residency {
 
     /// Looks at `len` bytes from `addr` on.
     ///
-    /// One system call for each 512 pages that are plainly good; one more for each mapping met that has a page which is not, and for each run
-    /// of pages to be sent that are mapped elsewhere too.
+    /// One system call for each 512 pages that are plainly good; one more for each mapping met that
+    /// has a page which is not, and for each run of pages to be sent that are mapped elsewhere too.
     pub(crate) fn look(&mut self, addr: usize, len: usize, access: Access) -> Look {
         if len == 0 {
-            return Look { bytes: 0, stop: Stop::End };
+            return Look {
+                bytes: 0,
+                stop: Stop::End,
+            };
         }
         self.renew_after_fork();
         // A range that runs over the end of the address space meets an absent page long before.
@@ -165,29 +180,49 @@ impl Residency {
             let want = (last - page + 1).min(ENTRIES);
             let got = self.read_entries(page, want);
             let mut index = 0;
-            while let Some(more) = self.entries[index..got].iter().position(|entry| !plainly_good(*entry, access)) {
+            while let Some(more) = self.entries[index..got]
+                .iter()
+                .position(|entry| !plainly_good(*entry, access))
+            {
                 index += more;
                 let at = ((page + index) << shift).max(addr);
                 let bytes = at - addr;
                 match self.judge(page, index..got, access, &mut asked) {
                     Verdict::Good(pages) => index = (index + pages).min(got),
-                    Verdict::Absent => return Look { bytes, stop: Stop::Absent },
+                    Verdict::Absent => {
+                        return Look {
+                            bytes,
+                            stop: Stop::Absent,
+                        };
+                    }
                     Verdict::NotDirect(reach) => {
-                        return Look { bytes, stop: Stop::NotDirect { bytes: reach.min(end).saturating_sub(at).max(1) } };
+                        return Look {
+                            bytes,
+                            stop: Stop::NotDirect {
+                                bytes: reach.min(end).saturating_sub(at).max(1),
+                            },
+                        };
                     }
                 }
             }
             page += got;
             if got < want {
                 // The end of the address space, or a page map that can't be read any more.
-                return Look { bytes: (page << shift).max(addr) - addr, stop: Stop::Absent };
+                return Look {
+                    bytes: (page << shift).max(addr) - addr,
+                    stop: Stop::Absent,
+                };
             }
         }
-        Look { bytes: end - addr, stop: Stop::End }
+        Look {
+            bytes: end - addr,
+            stop: Stop::End,
+        }
     }
 
-    /// Looks at several ranges, and notes the answer in each. One system call for all that lie within [`GAP`] pages of each
-    /// other, up to 512 pages; a range with a page that is not plainly good is looked at once more by itself. The order of the ranges changes.
+    /// Looks at several ranges, and notes the answer in each. One system call for all that lie
+    /// within [`GAP`] pages of each other, up to 512 pages; a range with a page that is not plainly
+    /// good is looked at once more by itself. The order of the ranges changes.
     pub(crate) fn look_at_ranges(&mut self, ranges: &mut [Range]) {
         self.renew_after_fork();
         ranges.sort_unstable_by_key(|range| range.addr);
@@ -199,7 +234,8 @@ impl Residency {
                 .iter()
                 .take_while(|range| {
                     let pages = range.pages();
-                    let together = pages.start <= end.saturating_add(GAP) && pages.end.max(end) - start <= ENTRIES;
+                    let together = pages.start <= end.saturating_add(GAP)
+                        && pages.end.max(end) - start <= ENTRIES;
                     end = if together { pages.end.max(end) } else { end };
                     together
                 })
@@ -207,12 +243,23 @@ impl Residency {
             let (group, behind) = rest.split_at_mut(near);
             rest = behind;
             // One alone, or too long to be read at once.
-            let got = if near > 1 { self.read_entries(start, end - start) } else { 0 };
+            let got = if near > 1 {
+                self.read_entries(start, end - start)
+            } else {
+                0
+            };
             for range in group {
                 let pages = range.pages();
                 range.look = match self.entries[..got].get(pages.start - start..pages.end - start) {
-                    Some(entries) if entries.iter().all(|entry| plainly_good(*entry, range.access)) => {
-                        Look { bytes: range.len, stop: Stop::End }
+                    Some(entries)
+                        if entries
+                            .iter()
+                            .all(|entry| plainly_good(*entry, range.access)) =>
+                    {
+                        Look {
+                            bytes: range.len,
+                            stop: Stop::End,
+                        }
                     }
                     _ => self.look(range.addr, range.len, range.access),
                 };
@@ -222,19 +269,31 @@ impl Residency {
 
     /// Reads `want` entries from page number `page` on; gives how many there were.
     fn read_entries(&mut self, page: usize, want: usize) -> usize {
-        let Some(pagemap) = &self.pagemap else { return 0 };
+        let Some(pagemap) = &self.pagemap else {
+            return 0;
+        };
         self.system_calls += 1;
-        pagemap.read(page, &mut self.entries[..want]).unwrap_or(0).min(want)
+        pagemap
+            .read(page, &mut self.entries[..want])
+            .unwrap_or(0)
+            .min(want)
     }
 
-    /// The slow half of the judgement: of the page at the start of `rest`, which is not plainly good. `rest` is what was read of the entries;
-    /// entry 0 is that of page number `page`.
-    fn judge(&mut self, page: usize, rest: Indices<usize>, access: Access, asked: &mut Option<Backing>) -> Verdict {
+    /// The slow half of the judgement: of the page at the start of `rest`, which is not plainly
+    /// good. `rest` is what was read of the entries; entry 0 is that of page number `page`.
+    fn judge(
+        &mut self,
+        page: usize,
+        rest: Indices<usize>,
+        access: Access,
+        asked: &mut Option<Backing>,
+    ) -> Verdict {
         let entry = self.entries[rest.start];
         let present = entry & PRESENT != 0;
         if present && entry & FILE == 0 {
             return match access {
-                // The zero page, a page shared with a child, one that is write-protected: a write fault makes it good.
+                // The zero page, a page shared with a child, one that is write-protected: a write
+                // fault makes it good.
                 Access::Fill => Verdict::Absent,
                 Access::Send => self.judge_shared(page, rest),
             };
@@ -243,44 +302,67 @@ impl Residency {
         match self.backing(at, asked) {
             Backing::Memory(mapping) if present => match access {
                 Access::Send => Verdict::Good(1),
-                // A shared page is writable wherever the mapping is. A private mapping must first copy it.
-                Access::Fill if mapping.shared && mapping.writable && entry & UFFD_WP == 0 => Verdict::Good(1),
+                // A shared page is writable wherever the mapping is. A private mapping must first
+                // copy it.
+                Access::Fill if mapping.shared && mapping.writable && entry & UFFD_WP == 0 => {
+                    Verdict::Good(1)
+                }
                 Access::Fill => Verdict::Absent,
             },
             // The write fault replaces the file's page by an anonymous copy.
-            Backing::File(mapping) if access == Access::Fill && !mapping.shared && mapping.writable => Verdict::Absent,
+            Backing::File(mapping)
+                if access == Access::Fill && !mapping.shared && mapping.writable =>
+            {
+                Verdict::Absent
+            }
             // Every page of a shared file mapping is the file's.
             Backing::File(mapping) if mapping.shared => Verdict::NotDirect(mapping.end),
             // In a private one, those that were written are not.
             Backing::File(mapping) => {
-                let run = self.run(page, rest, |entry| entry & PRESENT == 0 || entry & FILE != 0);
+                let run = self.run(page, rest, |entry| {
+                    entry & PRESENT == 0 || entry & FILE != 0
+                });
                 Verdict::NotDirect(run.min(mapping.end))
             }
-            _ if present => Verdict::NotDirect(self.run(page, rest, |entry| entry & (PRESENT | FILE) == PRESENT | FILE)),
+            _ if present => Verdict::NotDirect(self.run(page, rest, |entry| {
+                entry & (PRESENT | FILE) == PRESENT | FILE
+            })),
             _ => Verdict::Absent,
         }
     }
 
-    /// Pages to be sent that are in memory and mapped elsewhere too: the zero page is good, one shared with a child is not.
+    /// Pages to be sent that are in memory and mapped elsewhere too: the zero page is good, one
+    /// shared with a child is not.
     fn judge_shared(&mut self, page: usize, rest: Indices<usize>) -> Verdict {
         let start = (page + rest.start).saturating_mul(page_size());
-        let end = self.run(page, rest, |entry| entry & (PRESENT | FILE | EXCLUSIVE) == PRESENT);
-        let Some(pagemap) = &self.pagemap else { return Verdict::Absent };
+        let end = self.run(page, rest, |entry| {
+            entry & (PRESENT | FILE | EXCLUSIVE) == PRESENT
+        });
+        let Some(pagemap) = &self.pagemap else {
+            return Verdict::Absent;
+        };
         self.system_calls += 1;
         match pagemap.zero_pages(start, end) {
-            Ok(zero) if zero.start <= start && zero.end > start => Verdict::Good((zero.end - start) / page_size()),
+            Ok(zero) if zero.start <= start && zero.end > start => {
+                Verdict::Good((zero.end - start) / page_size())
+            }
             Ok(zero) => Verdict::NotDirect(zero.start),
             Err(_) => Verdict::NotDirect(end),
         }
     }
 
-    /// The address at which the run of pages that are `like` this ends, among the entries that were read.
+    /// The address at which the run of pages that are `like` this ends, among the entries that were
+    /// read.
     fn run(&self, page: usize, rest: Indices<usize>, like: impl Fn(u64) -> bool) -> usize {
-        let count = self.entries[rest.clone()].iter().take_while(|entry| like(**entry)).count();
+        let count = self.entries[rest.clone()]
+            .iter()
+            .take_while(|entry| like(**entry))
+            .count();
         (page + rest.start + count).saturating_mul(page_size())
     }
 
-    /// What is behind `at`: one system call, unless `asked` has the answer. Kept for one look only: mappings change.
+    /// What is behind `at`: one system call, unless `asked` has the answer. Kept for one look only:
+    /// mappings change.
     fn backing(&mut self, at: usize, asked: &mut Option<Backing>) -> Backing {
         if let Some(known @ (Backing::Memory(mapping) | Backing::File(mapping))) = *asked
             && (mapping.start..mapping.end).contains(&at)
@@ -293,9 +375,17 @@ impl Residency {
                 self.system_calls += 1;
                 match procmap.query(at) {
                     Ok(None) => Backing::Anonymous,
-                    Ok(Some(mapping)) if mapping.page_bytes > page_size() => Backing::Memory(mapping),
-                    Ok(Some(mapping)) if mapping.device == (0, 0) && mapping.inode == 0 => Backing::Anonymous,
-                    Ok(Some(mapping)) if shared_memory_devices().contains(&Some(mapping.device)) => Backing::Memory(mapping),
+                    Ok(Some(mapping)) if mapping.page_bytes > page_size() => {
+                        Backing::Memory(mapping)
+                    }
+                    Ok(Some(mapping)) if mapping.device == (0, 0) && mapping.inode == 0 => {
+                        Backing::Anonymous
+                    }
+                    Ok(Some(mapping))
+                        if shared_memory_devices().contains(&Some(mapping.device)) =>
+                    {
+                        Backing::Memory(mapping)
+                    }
                     Ok(Some(mapping)) => Backing::File(mapping),
                     Err(_) => Backing::Unknown,
                 }
@@ -332,8 +422,9 @@ fn open_procmap() -> Option<Procmap> {
     Some(procmap)
 }
 
-/// The devices of memory that is a file only in name: the kernel's internal tmpfs mount (memfd, shared anonymous and SysV shared memory)
-/// and the one on /dev/shm. hugetlb is known by its page size; memfd_secret has a device of its own and is not among them.
+/// The devices of memory that is a file only in name: the kernel's internal tmpfs mount (memfd,
+/// shared anonymous and SysV shared memory) and the one on /dev/shm. hugetlb is known by its page
+/// size; memfd_secret has a device of its own and is not among them.
 fn shared_memory_devices() -> &'static [Option<(u32, u32)>; 2] {
     static DEVICES: OnceLock<[Option<(u32, u32)>; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -344,7 +435,9 @@ fn shared_memory_devices() -> &'static [Option<(u32, u32)>; 2] {
             unsafe { std::fs::File::from_raw_fd(memfd) }
         });
         let internal = internal.and_then(|file| file.metadata().ok());
-        let device = |metadata: std::fs::Metadata| (libc::major(metadata.dev()), libc::minor(metadata.dev()));
+        let device = |metadata: std::fs::Metadata| {
+            (libc::major(metadata.dev()), libc::minor(metadata.dev()))
+        };
         [internal.map(device), dev_shm().map(device)]
     })
 }
@@ -363,12 +456,14 @@ fn dev_shm() -> Option<std::fs::Metadata> {
     std::fs::metadata("/dev/shm").ok()
 }
 
-/// How many of the `len` bytes from `ptr` on could be used by a direct request at this moment without a page fault, counted from the
-/// start. 0 when nothing can be known.
+/// How many of the `len` bytes from `ptr` on could be used by a direct request at this moment
+/// without a page fault, counted from the start. 0 when nothing can be known.
 ///
-/// A hint, never a promise: the next instant may differ. The memory is neither touched nor faulted in, so any pointer may be given. Memory
-/// that a direct request should not get at all (a mapping of an ordinary file, memfd_secret) counts as not there. A mapping without the
-/// permission that `access` needs may count as there: the page tables are read (/proc/self/pagemap), not the permissions.
+/// A hint, never a promise: the next instant may differ. The memory is neither touched nor faulted
+/// in, so any pointer may be given. Memory that a direct request should not get at all (a mapping
+/// of an ordinary file, memfd_secret) counts as not there. A mapping without the permission that
+/// `access` needs may count as there: the page tables are read (/proc/self/pagemap), not the
+/// permissions.
 ///
 /// ```
 /// use nofault::{Access, resident_prefix};

@@ -1,4 +1,5 @@
-//! The look against the kernel: what the page map says of each kind of memory, what is made of it, and whether it is true.
+//! The look against the kernel: what the page map says of each kind of memory, what is made of it,
+//! and whether it is true.
 
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
@@ -16,7 +17,13 @@ const X: u64 = EXCLUSIVE;
 /// The bits of one page, of those that anybody here knows.
 fn bits(addr: usize) -> u64 {
     let mut entry = [0];
-    assert_eq!(Pagemap::open().unwrap().read(addr / page_size(), &mut entry).unwrap(), 1);
+    assert_eq!(
+        Pagemap::open()
+            .unwrap()
+            .read(addr / page_size(), &mut entry)
+            .unwrap(),
+        1
+    );
     entry[0] & (PRESENT | SWAPPED | FILE | GUARD | UFFD_WP | EXCLUSIVE)
 }
 
@@ -28,17 +35,36 @@ fn look(addr: usize, len: usize, access: Access) -> Look {
 fn letter(map: &Map, index: usize, access: Access) -> char {
     let page = page_size();
     match look(map.addr(index), page, access) {
-        Look { bytes, stop: Stop::End } if bytes == page => 'g',
-        Look { bytes: 0, stop: Stop::Absent } => 'a',
-        Look { bytes: 0, stop: Stop::NotDirect { bytes } } if bytes == page => 'n',
+        Look {
+            bytes,
+            stop: Stop::End,
+        } if bytes == page => 'g',
+        Look {
+            bytes: 0,
+            stop: Stop::Absent,
+        } => 'a',
+        Look {
+            bytes: 0,
+            stop: Stop::NotDirect { bytes },
+        } if bytes == page => 'n',
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
 fn expect(map: &Map, index: usize, expected: u64, letters: &str) {
-    assert_eq!(bits(map.addr(index)), expected, "bits {:#x}", bits(map.addr(index)));
-    let seen: String = [letter(map, index, Access::Fill), letter(map, index, Access::Send)].iter().collect();
+    assert_eq!(
+        bits(map.addr(index)),
+        expected,
+        "bits {:#x}",
+        bits(map.addr(index))
+    );
+    let seen: String = [
+        letter(map, index, Access::Fill),
+        letter(map, index, Access::Send),
+    ]
+    .iter()
+    .collect();
     assert_eq!(seen, letters, "fill and send");
 }
 
@@ -83,15 +109,31 @@ fn zero_pages_are_told_from_pages_shared_with_a_child() {
     let kinds = "zzwwzooz";
     let (page, map) = (page_size(), Map::anon(kinds.len()));
     for (index, kind) in kinds.bytes().enumerate() {
-        if kind == b'z' { _ = map.read(index..index + 1) } else { _ = map.write(index..index + 1) }
+        if kind == b'z' {
+            _ = map.read(index..index + 1)
+        } else {
+            _ = map.write(index..index + 1)
+        }
     }
     let child = Child::that_waits();
     map.write(5..7);
     let mut residency = Residency::new().unwrap();
     let seen = residency.look(map.addr(0) + 1, kinds.len() * page - 1, Access::Send);
-    assert_eq!(seen, Look { bytes: 2 * page - 1, stop: Stop::NotDirect { bytes: 2 * page } });
+    assert_eq!(
+        seen,
+        Look {
+            bytes: 2 * page - 1,
+            stop: Stop::NotDirect { bytes: 2 * page }
+        }
+    );
     assert_eq!(residency.system_calls(), 3);
-    assert_eq!(look(map.addr(4), 4 * page, Access::Send), Look { bytes: 4 * page, stop: Stop::End });
+    assert_eq!(
+        look(map.addr(4), 4 * page, Access::Send),
+        Look {
+            bytes: 4 * page,
+            stop: Stop::End
+        }
+    );
     drop(child);
 }
 
@@ -144,8 +186,11 @@ fn shared_memory_counts_as_ordinary_memory() {
         return;
     }
     let memfd = memfd(3);
-    let mut maps =
-        vec![Map::shared(3, &memfd), Map::new(3, READ_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, None).unwrap(), Map::sysv(3).unwrap()];
+    let mut maps = vec![
+        Map::shared(3, &memfd),
+        Map::new(3, READ_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, None).unwrap(),
+        Map::sysv(3).unwrap(),
+    ];
     if dev_shm().is_some() {
         let file = tempfile::tempfile_in("/dev/shm").unwrap();
         file.set_len(3 * page_size() as u64).unwrap();
@@ -177,10 +222,22 @@ fn without_procmap_shared_memory_is_left_alone() {
     alone!(without_procmap_shared_memory_is_left_alone);
     let map = Map::shared(4, &memfd(4));
     map.write(1..3);
-    let mut residency = Residency { procmap: None, ..Residency::new().unwrap() };
+    let mut residency = Residency {
+        procmap: None,
+        ..Residency::new().unwrap()
+    };
     let page = page_size();
-    assert_eq!(residency.look(map.addr(0), 4 * page, Access::Fill), Look { bytes: 0, stop: Stop::Absent });
-    let run = Look { bytes: 0, stop: Stop::NotDirect { bytes: 2 * page } };
+    assert_eq!(
+        residency.look(map.addr(0), 4 * page, Access::Fill),
+        Look {
+            bytes: 0,
+            stop: Stop::Absent
+        }
+    );
+    let run = Look {
+        bytes: 0,
+        stop: Stop::NotDirect { bytes: 2 * page },
+    };
     assert_eq!(residency.look(map.addr(1), 3 * page, Access::Send), run);
     assert_eq!(residency.system_calls(), 2);
 }
@@ -188,7 +245,9 @@ fn without_procmap_shared_memory_is_left_alone() {
 #[test]
 fn memfd_secret_is_never_for_direct_requests() {
     alone!(memfd_secret_is_never_for_direct_requests);
-    let Some(secret) = memfd_secret(2) else { return };
+    let Some(secret) = memfd_secret(2) else {
+        return;
+    };
     let map = Map::shared(2, &secret);
     map.write(1..2);
     expect(&map, 1, P | F | X, "nn");
@@ -248,7 +307,13 @@ fn the_kernels_own_pages_are_absent() {
     };
     let start = usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
     assert_eq!(bits(start), 0);
-    assert_eq!(look(start, page_size(), Access::Send), Look { bytes: 0, stop: Stop::Absent });
+    assert_eq!(
+        look(start, page_size(), Access::Send),
+        Look {
+            bytes: 0,
+            stop: Stop::Absent
+        }
+    );
 }
 
 #[test]
@@ -257,7 +322,10 @@ fn a_huge_page_is_good_from_end_to_end() {
     let mut huge = crate::memory::AlignedBuf::huge(4 << 20).unwrap();
     huge.populate().unwrap();
     let len = huge.len();
-    let good = Look { bytes: len, stop: Stop::End };
+    let good = Look {
+        bytes: len,
+        stop: Stop::End,
+    };
     assert_eq!(look(huge.as_ptr().addr(), len, Access::Fill), good);
     assert_eq!(look(huge.as_ptr().addr(), len, Access::Send), good);
 
@@ -265,7 +333,13 @@ fn a_huge_page_is_good_from_end_to_end() {
     match Map::new((2 << 20) / page_size(), READ_WRITE, flags, None) {
         Ok(map) => {
             map.write(0..1);
-            assert_eq!(look(map.addr(0), map.len, Access::Fill), Look { bytes: map.len, stop: Stop::End });
+            assert_eq!(
+                look(map.addr(0), map.len, Access::Fill),
+                Look {
+                    bytes: map.len,
+                    stop: Stop::End
+                }
+            );
         }
         Err(error) => println!("skipped: hugetlb: {error}"),
     }
@@ -276,7 +350,17 @@ fn the_prefix_ends_exactly_at_the_first_bad_page() {
     alone!(the_prefix_ends_exactly_at_the_first_bad_page);
     let page = page_size();
     let pages = 2 * ENTRIES + 76;
-    for hole in [0, 1, ENTRIES - 1, ENTRIES, ENTRIES + 1, 2 * ENTRIES - 1, 2 * ENTRIES, pages - 1, pages] {
+    for hole in [
+        0,
+        1,
+        ENTRIES - 1,
+        ENTRIES,
+        ENTRIES + 1,
+        2 * ENTRIES - 1,
+        2 * ENTRIES,
+        pages - 1,
+        pages,
+    ] {
         let map = Map::anon(pages);
         map.write(0..pages);
         if hole < pages {
@@ -288,10 +372,22 @@ fn the_prefix_ends_exactly_at_the_first_bad_page() {
             let seen = residency.look(addr, len, Access::Fill);
             let batches = hole.min(pages - 1) / ENTRIES + 1;
             if hole == pages {
-                assert_eq!(seen, Look { bytes: len, stop: Stop::End });
+                assert_eq!(
+                    seen,
+                    Look {
+                        bytes: len,
+                        stop: Stop::End
+                    }
+                );
                 assert_eq!(residency.system_calls(), batches as u64);
             } else {
-                assert_eq!(seen, Look { bytes: (hole * page).saturating_sub(before), stop: Stop::Absent });
+                assert_eq!(
+                    seen,
+                    Look {
+                        bytes: (hole * page).saturating_sub(before),
+                        stop: Stop::Absent
+                    }
+                );
                 let asked = u64::from(residency.procmap.is_some());
                 assert_eq!(residency.system_calls(), batches as u64 + asked);
             }
@@ -305,7 +401,13 @@ fn one_page_costs_one_system_call_and_nothing_costs_none() {
     let map = Map::anon(1);
     map.write(0..1);
     let mut residency = Residency::new().unwrap();
-    assert_eq!(residency.look(map.addr(0), 0, Access::Fill), Look { bytes: 0, stop: Stop::End });
+    assert_eq!(
+        residency.look(map.addr(0), 0, Access::Fill),
+        Look {
+            bytes: 0,
+            stop: Stop::End
+        }
+    );
     assert_eq!(residency.system_calls(), 0);
     residency.look(map.addr(0), page_size(), Access::Fill);
     assert_eq!(residency.system_calls(), 1);
@@ -320,7 +422,13 @@ fn shared_memory_is_asked_about_once_a_look() {
     let map = Map::shared(64, &memfd(64));
     map.write(0..64);
     let mut residency = Residency::new().unwrap();
-    assert_eq!(residency.look(map.addr(0), map.len, Access::Fill), Look { bytes: map.len, stop: Stop::End });
+    assert_eq!(
+        residency.look(map.addr(0), map.len, Access::Fill),
+        Look {
+            bytes: map.len,
+            stop: Stop::End
+        }
+    );
     assert_eq!(residency.system_calls(), 2);
 }
 
@@ -338,8 +446,14 @@ fn a_run_that_is_not_direct_reaches_to_the_next_good_page() {
     map.replace(1, 4, &file);
     map.read(2..3);
     for access in [Access::Fill, Access::Send] {
-        let run = |bytes, reach| Look { bytes, stop: Stop::NotDirect { bytes: reach } };
-        assert_eq!(look(map.addr(0) + 10, 6 * page - 10, access), run(page - 10, 4 * page));
+        let run = |bytes, reach| Look {
+            bytes,
+            stop: Stop::NotDirect { bytes: reach },
+        };
+        assert_eq!(
+            look(map.addr(0) + 10, 6 * page - 10, access),
+            run(page - 10, 4 * page)
+        );
         assert_eq!(look(map.addr(2) + 10, page, access), run(0, page));
         assert_eq!(look(map.addr(4) + 10, 1, access), run(0, 1));
     }
@@ -348,18 +462,46 @@ fn a_run_that_is_not_direct_reaches_to_the_next_good_page() {
     map.read(0..1);
     map.write(2..3);
     let seen = look(map.addr(0), 4 * page, Access::Send);
-    assert_eq!(seen, Look { bytes: 0, stop: Stop::NotDirect { bytes: 2 * page } });
+    assert_eq!(
+        seen,
+        Look {
+            bytes: 0,
+            stop: Stop::NotDirect { bytes: 2 * page }
+        }
+    );
     let seen = look(map.addr(2), 2 * page, Access::Send);
-    assert_eq!(seen, Look { bytes: page, stop: Stop::NotDirect { bytes: page } });
+    assert_eq!(
+        seen,
+        Look {
+            bytes: page,
+            stop: Stop::NotDirect { bytes: page }
+        }
+    );
 }
 
 #[test]
 fn the_end_of_the_address_space_is_not_there() {
     alone!(the_end_of_the_address_space_is_not_there);
     let top = usize::MAX;
-    for (addr, len) in [(top, 1), (top, top), (top - 10, 100), (top - 3 * 4096, top), (0, top), (0, 1), (1 << 63, 4096), (1 << 47, 4096)] {
+    for (addr, len) in [
+        (top, 1),
+        (top, top),
+        (top - 10, 100),
+        (top - 3 * 4096, top),
+        (0, top),
+        (0, 1),
+        (1 << 63, 4096),
+        (1 << 47, 4096),
+    ] {
         for access in [Access::Fill, Access::Send] {
-            assert_eq!(look(addr, len, access), Look { bytes: 0, stop: Stop::Absent }, "{addr:#x} {len:#x}");
+            assert_eq!(
+                look(addr, len, access),
+                Look {
+                    bytes: 0,
+                    stop: Stop::Absent
+                },
+                "{addr:#x} {len:#x}"
+            );
         }
     }
     let map = Map::anon(1);
@@ -374,7 +516,10 @@ fn a_child_sees_its_own_memory() {
     let map = Map::anon(2);
     map.write(0..2);
     let mut residency = Residency::new().unwrap();
-    assert_eq!(residency.look(map.addr(0), 2 * page, Access::Send).bytes, 2 * page);
+    assert_eq!(
+        residency.look(map.addr(0), 2 * page, Access::Send).bytes,
+        2 * page
+    );
     assert_eq!(resident_prefix(map.ptr, 2 * page, Access::Send), 2 * page);
     let parent = address_space::generation();
     let answer = in_child(|| {
@@ -396,12 +541,19 @@ fn a_child_sees_its_own_memory() {
         in_child(|| {
             let gone = map.advise(0, 1, libc::MADV_DONTNEED).is_ok();
             let seen = residency.look(map.addr(0), page, Access::Send).bytes;
-            if !gone || seen != 0 || address_space::generation() <= child { 5 } else { 0 }
+            if !gone || seen != 0 || address_space::generation() <= child {
+                5
+            } else {
+                0
+            }
         })
     });
     assert_eq!(answer, 0);
     assert_eq!(address_space::generation(), parent);
-    assert_eq!(residency.look(map.addr(0), 2 * page, Access::Send).bytes, 2 * page);
+    assert_eq!(
+        residency.look(map.addr(0), 2 * page, Access::Send).bytes,
+        2 * page
+    );
 }
 
 #[test]
@@ -411,7 +563,12 @@ fn faulting_in_makes_absent_memory_good() {
     let disk = file(2);
     let memfd = memfd(2);
     let child;
-    let mut maps = vec![Map::anon(2), Map::anon(2), Map::private(2, &disk), Map::private(2, &memfd)];
+    let mut maps = vec![
+        Map::anon(2),
+        Map::anon(2),
+        Map::private(2, &disk),
+        Map::private(2, &memfd),
+    ];
     maps[1].write(0..2);
     child = Child::that_waits();
     if procmap_is_there() {
@@ -419,7 +576,14 @@ fn faulting_in_makes_absent_memory_good() {
     }
     for (index, map) in maps.iter().enumerate() {
         assert_eq!(fault_in_writeable(map.ptr, 2 * page), 2 * page);
-        assert_eq!(look(map.addr(0), 2 * page, Access::Fill), Look { bytes: 2 * page, stop: Stop::End }, "{index}");
+        assert_eq!(
+            look(map.addr(0), 2 * page, Access::Fill),
+            Look {
+                bytes: 2 * page,
+                stop: Stop::End
+            },
+            "{index}"
+        );
     }
     drop(child);
     if !scan_is_there() {
@@ -427,15 +591,25 @@ fn faulting_in_makes_absent_memory_good() {
     }
     let map = Map::anon(2);
     assert_eq!(fault_in_readable(map.ptr, 2 * page), 2 * page);
-    assert_eq!(look(map.addr(0), 2 * page, Access::Send), Look { bytes: 2 * page, stop: Stop::End });
+    assert_eq!(
+        look(map.addr(0), 2 * page, Access::Send),
+        Look {
+            bytes: 2 * page,
+            stop: Stop::End
+        }
+    );
 }
 
-/// The page faults that this thread has taken, those taken for it by the kernel's pinning included (mm_account_fault in mm/memory.c).
+/// The page faults that this thread has taken, those taken for it by the kernel's pinning included
+/// (mm_account_fault in mm/memory.c).
 fn faults() -> i64 {
     // SAFETY: an all-zero rusage is a valid value of that plain C struct.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is a valid place for the answer.
-    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) }, 0);
+    assert_eq!(
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) },
+        0
+    );
     usage.ru_minflt + usage.ru_majflt
 }
 
@@ -447,7 +621,12 @@ fn what_looks_good_is_pinned_without_a_page_fault() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("direct");
     std::fs::write(&path, vec![3; bytes]).unwrap();
-    let direct = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(&path) {
+    let direct = match OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(&path)
+    {
         Ok(file) => file,
         Err(error) => return println!("skipped: O_DIRECT in {}: {error}", path.display()),
     };
@@ -461,7 +640,12 @@ fn what_looks_good_is_pinned_without_a_page_fault() {
                 Access::Send => libc::pwrite(fd, map.ptr.cast(), bytes, 0),
             }
         };
-        assert_eq!(moved, bytes as isize, "{access:?}: {}", io::Error::last_os_error());
+        assert_eq!(
+            moved,
+            bytes as isize,
+            "{access:?}: {}",
+            io::Error::last_os_error()
+        );
         faults() - before
     };
     // The first request of all may fault for reasons of its own.
@@ -475,7 +659,16 @@ fn what_looks_good_is_pinned_without_a_page_fault() {
             ("private file", Map::private(PAGES, &disk)),
             ("memfd, read", Map::shared(PAGES, &touched)),
             ("memfd, written", Map::shared(PAGES, &written)),
-            ("shared", Map::new(PAGES, READ_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, None).unwrap()),
+            (
+                "shared",
+                Map::new(
+                    PAGES,
+                    READ_WRITE,
+                    libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                    None,
+                )
+                .unwrap(),
+            ),
             ("sysv", Map::sysv(PAGES).unwrap()),
             ("with a child", Map::anon(PAGES)),
         ];
@@ -486,10 +679,17 @@ fn what_looks_good_is_pinned_without_a_page_fault() {
         maps.iter().for_each(|(name, map)| touch(name, map));
         let child = Child::that_waits();
         // What is touched again after the fork is this process's own again.
-        maps.iter().filter(|(name, _)| *name != "with a child").for_each(|(name, map)| touch(name, map));
+        maps.iter()
+            .filter(|(name, _)| *name != "with a child")
+            .for_each(|(name, map)| touch(name, map));
         let mut good = Vec::new();
         for (name, map) in &maps {
-            if look(map.addr(0), bytes, access) == (Look { bytes, stop: Stop::End }) {
+            if look(map.addr(0), bytes, access)
+                == (Look {
+                    bytes,
+                    stop: Stop::End,
+                })
+            {
                 assert_eq!(request(map, access), 0, "{name} {access:?}");
                 good.push(*name);
             } else if access == Access::Fill || *name == "with a child" {
@@ -498,10 +698,17 @@ fn what_looks_good_is_pinned_without_a_page_fault() {
             }
         }
         drop(child);
-        assert!(good.starts_with(&["anonymous"]) && good.contains(&"private file"), "{good:?}");
+        assert!(
+            good.starts_with(&["anonymous"]) && good.contains(&"private file"),
+            "{good:?}"
+        );
         assert!(!good.contains(&"with a child"), "{good:?}");
         if procmap_is_there() && scan_is_there() {
-            assert_eq!(good.len(), maps.len() - if access == Access::Fill { 2 } else { 1 }, "{good:?}");
+            assert_eq!(
+                good.len(),
+                maps.len() - if access == Access::Fill { 2 } else { 1 },
+                "{good:?}"
+            );
         }
     }
 }

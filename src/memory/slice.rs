@@ -7,8 +7,8 @@ use std::ops::{Bound, Range, RangeBounds};
 
 use super::buf::{IoBuf, IoBufMut, Pinned};
 
-/// A view of a range of `B`, which it owns: give it to a request in place of the whole buffer, and take the buffer back with
-/// [`into_inner`](Slice::into_inner). Made by [`IoBufExt::slice`].
+/// A view of a range of `B`, which it owns: give it to a request in place of the whole buffer, and
+/// take the buffer back with [`into_inner`](Slice::into_inner). Made by [`IoBufExt::slice`].
 pub struct Slice<B> {
     inner: B,
     /// Never beyond the initialised bytes of `inner`, so that `set_init` leaves no gap.
@@ -21,12 +21,14 @@ pub struct Slice<B> {
 pub trait IoBufExt: IoBuf + Sized {
     /// The bytes of `range` as a buffer of its own.
     ///
-    /// Never panics: the range is cut to what is there. Its end is cut to the initialised bytes for a write, to the capacity for a read.
-    /// Its start is cut to the initialised bytes, because a read behind a gap would have to call the gap initialised: of an empty
-    /// `Vec` of capacity 100 the slice `10..20` is `0..20`, of one with ten bytes in it `10..20`. [`Slice::range`] tells what it became. A
-    /// range that ends before it starts is empty.
+    /// Never panics: the range is cut to what is there. Its end is cut to the initialised bytes for
+    /// a write, to the capacity for a read. Its start is cut to the initialised bytes, because a
+    /// read behind a gap would have to call the gap initialised: of an empty `Vec` of capacity 100
+    /// the slice `10..20` is `0..20`, of one with ten bytes in it `10..20`. [`Slice::range`] tells
+    /// what it became. A range that ends before it starts is empty.
     ///
-    /// `Bytes` has a `slice` of its own, which comes first, makes another `Bytes`, and panics on a bad range.
+    /// `Bytes` has a `slice` of its own, which comes first, makes another `Bytes`, and panics on a
+    /// bad range.
     ///
     /// ```
     /// use nofault::{IoBuf, IoBufExt};
@@ -48,7 +50,11 @@ pub trait IoBufExt: IoBuf + Sized {
         // An empty range stays empty when its start is cut.
         let empty = end <= begin;
         let begin = begin.min(self.bytes_init());
-        Slice { begin, end: if empty { begin } else { end }, inner: self }
+        Slice {
+            begin,
+            end: if empty { begin } else { end },
+            inner: self,
+        }
     }
 }
 
@@ -60,7 +66,8 @@ impl<B> Slice<B> {
         self.inner
     }
 
-    /// The range as it was cut at its start; the end is as asked for, `usize::MAX` for none, and may be beyond the buffer.
+    /// The range as it was cut at its start; the end is as asked for, `usize::MAX` for none, and
+    /// may be beyond the buffer.
     pub fn range(&self) -> Range<usize> {
         self.begin..self.end
     }
@@ -69,12 +76,16 @@ impl<B> Slice<B> {
 /// The range, not what is in it.
 impl<B> fmt::Debug for Slice<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slice").field("begin", &self.begin).field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("Slice")
+            .field("begin", &self.begin)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 
-// SAFETY: the inner buffer's promises, for a part of its bytes: `begin` is at most its `bytes_init`, which does not fall while it is owned
-// here, so the pointer and the length stay inside.
+// SAFETY: the inner buffer's promises, for a part of its bytes: `begin` is at most its
+// `bytes_init`, which does not fall while it is owned here, so the pointer and the length stay
+// inside.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     fn stable_ptr(&self) -> *const u8 {
         // SAFETY: `begin` is within the initialised bytes of one allocation.
@@ -82,7 +93,9 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     }
 
     fn bytes_init(&self) -> usize {
-        self.end.min(self.inner.bytes_init()).saturating_sub(self.begin)
+        self.end
+            .min(self.inner.bytes_init())
+            .saturating_sub(self.begin)
     }
 
     fn pinned(&self) -> Option<Pinned> {
@@ -98,12 +111,15 @@ unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     }
 
     fn bytes_total(&self) -> usize {
-        self.end.min(self.inner.bytes_total()).saturating_sub(self.begin)
+        self.end
+            .min(self.inner.bytes_total())
+            .saturating_sub(self.begin)
     }
 
     unsafe fn set_init(&mut self, count: usize) {
-        // SAFETY: the bytes before `begin` were initialised from the start, and the caller vouches for `count` bytes from there; `count` is
-        // at most `bytes_total`, so the sum is within the inner buffer.
+        // SAFETY: the bytes before `begin` were initialised from the start, and the caller vouches
+        // for `count` bytes from there; `count` is at most `bytes_total`, so the sum is within the
+        // inner buffer.
         unsafe { self.inner.set_init(self.begin + count) }
     }
 }
@@ -149,7 +165,11 @@ mod tests {
         ];
         for (range, (begin, len)) in ranges.into_iter().zip(expect) {
             let slice = all.clone().into_boxed_slice().slice(range);
-            assert_eq!((slice.range().start, slice.bytes_init(), slice.bytes_total()), (begin, len, len), "{range:?}");
+            assert_eq!(
+                (slice.range().start, slice.bytes_init(), slice.bytes_total()),
+                (begin, len, len),
+                "{range:?}"
+            );
         }
         assert_eq!(AlignedBuf::new(0).unwrap().slice(1..).bytes_total(), 0);
     }
@@ -178,7 +198,11 @@ mod tests {
             }
 
             fn pinned(&self) -> Option<Pinned> {
-                Some(Pinned { engine: 1, base: self.0.as_ptr().addr(), index: 3 })
+                Some(Pinned {
+                    engine: 1,
+                    base: self.0.as_ptr().addr(),
+                    index: 3,
+                })
             }
         }
         let buf = Registered(vec![0; 8]);

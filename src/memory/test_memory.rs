@@ -1,4 +1,5 @@
-//! Memory of every kind, for the tests of this layer: each in a mapping of its own, given back at the end.
+//! Memory of every kind, for the tests of this layer: each in a mapping of its own, given back at
+//! the end.
 //!
 //! May know: mmap and its relatives. Must not know: what the code under test thinks of any of it.
 
@@ -9,10 +10,11 @@ use std::ptr;
 
 use crate::sys::page_size;
 
-/// Runs the test of this name in a process of its own and returns from the caller; in that process, goes on with the caller.
+/// Runs the test of this name in a process of its own and returns from the caller; in that process,
+/// goes on with the caller.
 ///
-/// Another test's fork makes this one's pages shared, and another's mmap fills this one's holes: facts about an address space need one
-/// for themselves.
+/// Another test's fork makes this one's pages shared, and another's mmap fills this one's holes:
+/// facts about an address space need one for themselves.
 macro_rules! alone {
     ($name:ident) => {
         if crate::memory::test_memory::ran_alone(concat!(module_path!(), "::", stringify!($name))) {
@@ -32,10 +34,20 @@ pub(super) fn ran_alone(path: &str) -> bool {
     }
     let (_crate, name) = path.split_once("::").unwrap();
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(VARIABLE, "1").output().unwrap();
+    let output = command
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(VARIABLE, "1")
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().filter_map(|line| line.find("skipped: ").map(|at| &line[at..])).for_each(|line| println!("{line}"));
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text.lines()
+        .filter_map(|line| line.find("skipped: ").map(|at| &line[at..]))
+        .for_each(|line| println!("{line}"));
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(text.contains("1 passed"), "no test of the name {name}");
     true
 }
@@ -55,12 +67,25 @@ impl Map {
         let fd = file.map_or(-1, |file| file.as_raw_fd());
         // SAFETY: a new mapping where the kernel likes.
         let ptr = unsafe { libc::mmap(ptr::null_mut(), len, prot, flags, fd, 0) };
-        if ptr == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Map { ptr: ptr.cast(), len }) }
+        if ptr == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Map {
+                ptr: ptr.cast(),
+                len,
+            })
+        }
     }
 
     /// Private anonymous memory, not touched. Kept from merging into huge pages.
     pub(super) fn anon(pages: usize) -> Map {
-        let map = Map::new(pages, READ_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None).unwrap();
+        let map = Map::new(
+            pages,
+            READ_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            None,
+        )
+        .unwrap();
         map.advise(0, pages, libc::MADV_NOHUGEPAGE).unwrap();
         map
     }
@@ -87,7 +112,14 @@ impl Map {
             libc::shmctl(id, libc::IPC_RMID, ptr::null_mut());
             ptr
         };
-        if ptr as isize == -1 { Err(io::Error::last_os_error()) } else { Ok(Map { ptr: ptr.cast(), len }) }
+        if ptr as isize == -1 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Map {
+                ptr: ptr.cast(),
+                len,
+            })
+        }
     }
 
     pub(super) fn page(&self, index: usize) -> *mut u8 {
@@ -112,26 +144,40 @@ impl Map {
     /// Reads a byte of each of the pages.
     pub(super) fn read(&self, pages: std::ops::Range<usize>) -> Vec<u8> {
         // SAFETY: inside the mapping; the test knows that it may be read.
-        pages.map(|index| unsafe { self.page(index).read_volatile() }).collect()
+        pages
+            .map(|index| unsafe { self.page(index).read_volatile() })
+            .collect()
     }
 
     pub(super) fn advise(&self, first: usize, pages: usize, advice: i32) -> io::Result<()> {
         // SAFETY: the range is this mapping's own; the tests keep no references into it.
         let result = unsafe { libc::madvise(self.page(first).cast(), pages * page_size(), advice) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     pub(super) fn protect(&self, first: usize, pages: usize, prot: i32) {
         // SAFETY: as above.
-        assert_eq!(unsafe { libc::mprotect(self.page(first).cast(), pages * page_size(), prot) }, 0);
+        assert_eq!(
+            unsafe { libc::mprotect(self.page(first).cast(), pages * page_size(), prot) },
+            0
+        );
     }
 
-    /// Puts inaccessible memory of the kind in place of one page. False: this kernel does not have it.
+    /// Puts inaccessible memory of the kind in place of one page. False: this kernel does not have
+    /// it.
     pub(super) fn spoil(&self, index: usize, how: Bad) -> bool {
         match how {
             Bad::Protected => self.protect(index, 1, libc::PROT_NONE),
-            // SAFETY: one page of this mapping, which nobody else uses until the mapping is dropped.
-            Bad::Hole => assert_eq!(unsafe { libc::munmap(self.page(index).cast(), page_size()) }, 0),
+            // SAFETY: one page of this mapping, which nobody else uses until the mapping is
+            // dropped.
+            Bad::Hole => assert_eq!(
+                unsafe { libc::munmap(self.page(index).cast(), page_size()) },
+                0
+            ),
             Bad::Guard => return self.advise(index, 1, MADV_GUARD_INSTALL).is_ok(),
             Bad::ReadOnly => self.protect(index, 1, libc::PROT_READ),
         }
@@ -142,14 +188,24 @@ impl Map {
     pub(super) fn replace(&self, first: usize, pages: usize, file: &File) {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: the pages are this mapping's own.
-        let ptr = unsafe { libc::mmap(self.page(first).cast(), pages * page_size(), READ_WRITE, flags, file.as_raw_fd(), 0) };
+        let ptr = unsafe {
+            libc::mmap(
+                self.page(first).cast(),
+                pages * page_size(),
+                READ_WRITE,
+                flags,
+                file.as_raw_fd(),
+                0,
+            )
+        };
         assert_ne!(ptr, libc::MAP_FAILED, "{}", io::Error::last_os_error());
     }
 }
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own. shmdt for the SysV ones is not needed: munmap detaches.
+        // SAFETY: the mapping is this value's own. shmdt for the SysV ones is not needed: munmap
+        // detaches.
         unsafe { libc::munmap(self.ptr.cast(), self.len) };
     }
 }
@@ -228,8 +284,8 @@ impl Drop for Child {
 
 /// Runs `work` in a child of fork and gives its answer back. `work` must not panic.
 pub(super) fn in_child(work: impl FnOnce() -> u8) -> u8 {
-    // SAFETY: the child runs `work`, which allocates at most (the C library's fork leaves malloc usable), and leaves without running
-    // anything of the parent's.
+    // SAFETY: the child runs `work`, which allocates at most (the C library's fork leaves malloc
+    // usable), and leaves without running anything of the parent's.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
@@ -240,11 +296,15 @@ pub(super) fn in_child(work: impl FnOnce() -> u8) -> u8 {
     let mut status = 0;
     // SAFETY: our child; `status` is a valid place.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    assert!(libc::WIFEXITED(status), "the child was killed: status {status:#x}");
+    assert!(
+        libc::WIFEXITED(status),
+        "the child was killed: status {status:#x}"
+    );
     libc::WEXITSTATUS(status) as u8
 }
 
-/// A userfaultfd over a mapping that nobody answers. Faults of the kernel in it fail at once (UFFD_USER_MODE_ONLY) instead of waiting.
+/// A userfaultfd over a mapping that nobody answers. Faults of the kernel in it fail at once
+/// (UFFD_USER_MODE_ONLY) instead of waiting.
 pub(super) struct Unanswered {
     file: File,
 }
@@ -275,18 +335,37 @@ const MODE_WP: u64 = 2;
 
 impl Unanswered {
     /// For faults on missing pages, or with `write_protect` for writes to the pages.
-    pub(super) fn over(map: &Map, first: usize, pages: usize, write_protect: bool) -> io::Result<Unanswered> {
+    pub(super) fn over(
+        map: &Map,
+        first: usize,
+        pages: usize,
+        write_protect: bool,
+    ) -> io::Result<Unanswered> {
         // SAFETY: takes flags only.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | UFFD_USER_MODE_ONLY) };
+        let fd =
+            unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | UFFD_USER_MODE_ONLY) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just made, owned by nobody else.
-        let uffd = Unanswered { file: unsafe { File::from_raw_fd(fd as i32) } };
-        let mut api = UffdApi { api: 0xaa, features: if write_protect { 1 } else { 0 }, ioctls: 0 };
+        let uffd = Unanswered {
+            file: unsafe { File::from_raw_fd(fd as i32) },
+        };
+        let mut api = UffdApi {
+            api: 0xaa,
+            features: if write_protect { 1 } else { 0 },
+            ioctls: 0,
+        };
         uffd.ioctl(libc::_IOWR::<UffdApi>(0xaa, 0x3f), &raw mut api)?;
-        let range = || UffdRange { start: map.addr(first) as u64, len: (pages * page_size()) as u64, mode: MODE_MISSING };
-        let mut register = UffdRegister { range: range(), ioctls: 0 };
+        let range = || UffdRange {
+            start: map.addr(first) as u64,
+            len: (pages * page_size()) as u64,
+            mode: MODE_MISSING,
+        };
+        let mut register = UffdRegister {
+            range: range(),
+            ioctls: 0,
+        };
         if write_protect {
             register.range.mode = MODE_WP;
         }
@@ -301,6 +380,10 @@ impl Unanswered {
     fn ioctl<T>(&self, request: libc::Ioctl, argument: *mut T) -> io::Result<()> {
         // SAFETY: `argument` is the struct that the request's number names, alive in the caller.
         let result = unsafe { libc::ioctl(self.file.as_raw_fd(), request, argument) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 }

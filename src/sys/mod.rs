@@ -1,6 +1,8 @@
-//! The system calls and kernel structs that no crate offers, each behind one safe or clearly unsafe function.
+//! The system calls and kernel structs that no crate offers, each behind one safe or clearly unsafe
+//! function.
 //!
-//! May know: libc and the kernel's uapi headers. Must not know: buffers, requests, engines. No policy: an errno is handed up as it came.
+//! May know: libc and the kernel's uapi headers. Must not know: buffers, requests, engines. No
+//! policy: an errno is handed up as it came.
 
 pub(crate) mod address_space;
 pub(crate) mod pagemap;
@@ -20,7 +22,9 @@ pub(crate) type Errno = i32;
 /// The calling thread's errno, for use right after a failed call.
 pub(crate) fn errno() -> Errno {
     // raw_os_error is Some for every error that last_os_error makes.
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
 }
 
 /// The size of a base page, in bytes. A power of two.
@@ -30,7 +34,10 @@ pub(crate) fn page_size() -> usize {
         0 => {
             // SAFETY: sysconf takes no pointer.
             let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-            let size = usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096);
+            let size = usize::try_from(size)
+                .ok()
+                .filter(|size| size.is_power_of_two())
+                .unwrap_or(4096);
             CACHED.store(size, Ordering::Relaxed);
             size
         }

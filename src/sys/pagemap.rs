@@ -1,9 +1,12 @@
-//! /proc/self/pagemap: what the page tables say of each page of this process, read without touching the page.
+//! /proc/self/pagemap: what the page tables say of each page of this process, read without touching
+//! the page.
 //!
-//! May know: the file and its bits (Documentation/admin-guide/mm/pagemap.rst). Must not know: what a request needs of a page.
+//! May know: the file and its bits (Documentation/admin-guide/mm/pagemap.rst). Must not know: what
+//! a request needs of a page.
 //!
-//! The file belongs to the address space in which it was opened: after fork, the child's reads through an inherited descriptor show the
-//! parent's pages. Whoever keeps one compares [`super::address_space::generation`].
+//! The file belongs to the address space in which it was opened: after fork, the child's reads
+//! through an inherited descriptor show the parent's pages. Whoever keeps one compares
+//! [`super::address_space::generation`].
 
 use std::fs::File;
 use std::io;
@@ -66,23 +69,33 @@ pub(crate) struct Pagemap {
 }
 
 impl Pagemap {
-    /// Opens the page map of this address space. Needs /proc, and a process that may look at itself (PR_SET_DUMPABLE).
+    /// Opens the page map of this address space. Needs /proc, and a process that may look at itself
+    /// (PR_SET_DUMPABLE).
     pub(crate) fn open() -> io::Result<Pagemap> {
-        Ok(Pagemap { file: File::open("/proc/self/pagemap")? })
+        Ok(Pagemap {
+            file: File::open("/proc/self/pagemap")?,
+        })
     }
 
-    /// Reads the entries of the pages from number `first_page_index` on (address divided by the page size). Gives how many entries were
-    /// read: fewer than asked for at the end of the address space. One system call.
+    /// Reads the entries of the pages from number `first_page_index` on (address divided by the
+    /// page size). Gives how many entries were read: fewer than asked for at the end of the address
+    /// space. One system call.
     pub(crate) fn read(&self, first_page_index: usize, entries: &mut [u64]) -> io::Result<usize> {
-        let Some(offset) = (first_page_index as u64).checked_mul(8).filter(|offset| *offset <= i64::MAX as u64) else {
+        let Some(offset) = (first_page_index as u64)
+            .checked_mul(8)
+            .filter(|offset| *offset <= i64::MAX as u64)
+        else {
             return Ok(0);
         };
-        // SAFETY: a u64 may hold any eight bytes; the slice covers exactly the memory of `entries`, which is borrowed for as long.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(entries.as_mut_ptr().cast::<u8>(), size_of_val(entries)) };
+        // SAFETY: a u64 may hold any eight bytes; the slice covers exactly the memory of `entries`,
+        // which is borrowed for as long.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(entries.as_mut_ptr().cast::<u8>(), size_of_val(entries))
+        };
         Ok(self.file.read_at(bytes, offset)? / 8)
     }
-    /// The first run of zero pages (small or huge) in `start..end`, both page aligned; an empty one at `end` if there is none. PAGEMAP_SCAN,
-    /// Linux 6.7: ENOTTY before. One system call.
+    /// The first run of zero pages (small or huge) in `start..end`, both page aligned; an empty one
+    /// at `end` if there is none. PAGEMAP_SCAN, Linux 6.7: ENOTTY before. One system call.
     pub(crate) fn zero_pages(&self, start: usize, end: usize) -> io::Result<Range<usize>> {
         let mut region = Region::default();
         let mut scan = Scan {
@@ -95,7 +108,8 @@ impl Pagemap {
             return_mask: PAGE_IS_PFNZERO,
             ..Scan::default()
         };
-        // SAFETY: the kernel reads and writes `scan` and at most `vec_len` regions at `vec`; both live on this stack frame.
+        // SAFETY: the kernel reads and writes `scan` and at most `vec_len` regions at `vec`; both
+        // live on this stack frame.
         let found = unsafe { libc::ioctl(self.file.as_raw_fd(), PAGEMAP_SCAN, &raw mut scan) };
         match found {
             ..0 => Err(io::Error::last_os_error()),

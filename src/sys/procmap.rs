@@ -1,6 +1,8 @@
-//! PROCMAP_QUERY on /proc/self/maps (Linux 6.11): which mapping covers one address, without reading the whole text.
+//! PROCMAP_QUERY on /proc/self/maps (Linux 6.11): which mapping covers one address, without reading
+//! the whole text.
 //!
-//! May know: the ioctl and its struct (include/uapi/linux/fs.h). Must not know: which mappings are good for what.
+//! May know: the ioctl and its struct (include/uapi/linux/fs.h). Must not know: which mappings are
+//! good for what.
 //!
 //! Like the page map, the file belongs to the address space in which it was opened.
 
@@ -8,7 +10,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// `struct procmap_query` of Linux 6.11. The kernel takes longer and shorter ones by the `size` field.
+/// `struct procmap_query` of Linux 6.11. The kernel takes longer and shorter ones by the `size`
+/// field.
 #[repr(C)]
 #[derive(Default)]
 struct Query {
@@ -53,7 +56,8 @@ pub(crate) struct Mapping {
     pub(crate) page_bytes: usize,
     /// The device of the file behind it; (0, 0) without a file.
     pub(crate) device: (u32, u32),
-    /// The inode of the file behind it; 0 without a file. SysV shared memory has inode 0 as well, on a device.
+    /// The inode of the file behind it; 0 without a file. SysV shared memory has inode 0 as well,
+    /// on a device.
     pub(crate) inode: u64,
 }
 
@@ -66,17 +70,29 @@ pub(crate) struct Procmap {
 impl Procmap {
     /// Opens the list of mappings of this address space.
     pub(crate) fn open() -> io::Result<Procmap> {
-        Ok(Procmap { file: File::open("/proc/self/maps")? })
+        Ok(Procmap {
+            file: File::open("/proc/self/maps")?,
+        })
     }
 
-    /// The mapping that covers `address`: `Ok(None)` if there is none. ENOTTY (as an error) on a kernel before 6.11. One system call.
+    /// The mapping that covers `address`: `Ok(None)` if there is none. ENOTTY (as an error) on a
+    /// kernel before 6.11. One system call.
     pub(crate) fn query(&self, address: usize) -> io::Result<Option<Mapping>> {
-        let mut query = Query { size: size_of::<Query>() as u64, query_addr: address as u64, ..Query::default() };
-        // SAFETY: the kernel reads and writes `size` bytes of `query`, which lives on this stack frame; no name or build id is asked for.
+        let mut query = Query {
+            size: size_of::<Query>() as u64,
+            query_addr: address as u64,
+            ..Query::default()
+        };
+        // SAFETY: the kernel reads and writes `size` bytes of `query`, which lives on this stack
+        // frame; no name or build id is asked for.
         let result = unsafe { libc::ioctl(self.file.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
         if result < 0 {
             let error = io::Error::last_os_error();
-            return if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(error) };
+            return if error.raw_os_error() == Some(libc::ENOENT) {
+                Ok(None)
+            } else {
+                Err(error)
+            };
         }
         Ok(Some(Mapping {
             start: query.vma_start as usize,

@@ -1,4 +1,5 @@
-//! What the kernel says of a file: the fields of statx(2) that speak of direct I/O, and the kind of its filesystem.
+//! What the kernel says of a file: the fields of statx(2) that speak of direct I/O, and the kind of
+//! its filesystem.
 //!
 //! May know: statx, fstatfs, fcntl. Must not know: what is made of the answers.
 
@@ -16,22 +17,36 @@ pub(crate) struct DioAlign {
     pub(crate) read_offset: Option<u32>,
 }
 
-/// STATX_DIOALIGN (Linux 6.1) and STATX_DIO_READ_ALIGN (6.14). `None`: this kernel or filesystem does not say.
+/// STATX_DIOALIGN (Linux 6.1) and STATX_DIO_READ_ALIGN (6.14). `None`: this kernel or filesystem
+/// does not say.
 pub(crate) fn dio_align(fd: BorrowedFd<'_>) -> Option<DioAlign> {
     // SAFETY: statx is plain old data, for which zero is a value.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     const READ_ALIGN: u32 = 0x20000;
     let mask = libc::STATX_DIOALIGN | READ_ALIGN;
     // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor; the struct is ours.
-    let result = unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &mut stat) };
+    let result = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            mask,
+            &mut stat,
+        )
+    };
     if result != 0 || stat.stx_mask & libc::STATX_DIOALIGN == 0 {
         return None;
     }
-    // stx_dio_read_offset_align lies behind the fields that every libc has: at 0xb4 of the 256 bytes.
+    // stx_dio_read_offset_align lies behind the fields that every libc has: at 0xb4 of the 256
+    // bytes.
     // SAFETY: in bounds of the struct, and aligned to four bytes.
     let read_offset = unsafe { (&raw const stat).cast::<u32>().add(0xb4 / 4).read() };
     let read_offset = (stat.stx_mask & READ_ALIGN != 0 && read_offset != 0).then_some(read_offset);
-    Some(DioAlign { mem: stat.stx_dio_mem_align, offset: stat.stx_dio_offset_align, read_offset })
+    Some(DioAlign {
+        mem: stat.stx_dio_mem_align,
+        offset: stat.stx_dio_offset_align,
+        read_offset,
+    })
 }
 
 /// The magic number of the filesystem, see fstatfs(2).

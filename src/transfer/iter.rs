@@ -2,17 +2,20 @@
 //!
 //! Knows lengths and addresses. Never looks behind an address.
 
-/// One contiguous piece of memory. The same layout as `struct iovec`, with the address as a number: nothing here may follow it.
+/// One contiguous piece of memory. The same layout as `struct iovec`, with the address as a number:
+/// nothing here may follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Segment {
     pub(crate) addr: usize,
     pub(crate) len: usize,
 }
 
-/// The end of what a process can map without asking for more than the usual address space (TASK_SIZE_MAX).
+/// The end of what a process can map without asking for more than the usual address space
+/// (TASK_SIZE_MAX).
 #[cfg(target_arch = "x86_64")]
 pub(crate) const USER_END: usize = (1 << 47) - 4096;
-/// The end of what a process can map. Nothing is refused that the kernel might take: half of all addresses are the kernel's everywhere.
+/// The end of what a process can map. Nothing is refused that the kernel might take: half of all
+/// addresses are the kernel's everywhere.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const USER_END: usize = usize::MAX / 2;
 
@@ -27,11 +30,15 @@ pub(crate) enum Segments {
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
 
 impl Segments {
-    /// The segments of preadv(2). A vector of one is cut to what one call moves before anything else is asked (`__import_iovec_ubuf`).
+    /// The segments of preadv(2). A vector of one is cut to what one call moves before anything
+    /// else is asked (`__import_iovec_ubuf`).
     pub(crate) fn vector(segments: impl Iterator<Item = Segment>) -> Segments {
         let all: Box<[Segment]> = segments.collect();
         match all[..] {
-            [one] if isize::try_from(one.len).is_ok() => Segments::One(Segment { len: one.len.min(MAX_RW_COUNT), ..one }),
+            [one] if isize::try_from(one.len).is_ok() => Segments::One(Segment {
+                len: one.len.min(MAX_RW_COUNT),
+                ..one
+            }),
             _ => Segments::Many(all),
         }
     }
@@ -43,11 +50,14 @@ impl Segments {
         }
     }
 
-    /// All bytes, or `None` where the sum or one segment is more than a signed size holds (`import_iovec`: EINVAL).
+    /// All bytes, or `None` where the sum or one segment is more than a signed size holds
+    /// (`import_iovec`: EINVAL).
     pub(crate) fn total(&self) -> Option<usize> {
         let mut sum = 0usize;
         for segment in self.as_slice() {
-            sum = sum.checked_add(segment.len).filter(|&sum| sum <= isize::MAX as usize)?;
+            sum = sum
+                .checked_add(segment.len)
+                .filter(|&sum| sum <= isize::MAX as usize)?;
         }
         Some(sum)
     }
@@ -58,12 +68,20 @@ impl Segments {
 
     /// Whether all of it lies where a process can have memory at all (`access_ok`).
     pub(crate) fn are_user_addresses(&self) -> bool {
-        self.as_slice().iter().all(|segment| segment.addr.checked_add(segment.len).is_some_and(|end| end <= USER_END))
+        self.as_slice().iter().all(|segment| {
+            segment
+                .addr
+                .checked_add(segment.len)
+                .is_some_and(|end| end <= USER_END)
+        })
     }
 
     /// For a call of the kernel's.
     pub(crate) fn to_iovecs(&self) -> Vec<libc::iovec> {
-        let iovec = |segment: &Segment| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(segment.addr), iov_len: segment.len };
+        let iovec = |segment: &Segment| libc::iovec {
+            iov_base: std::ptr::with_exposed_provenance_mut(segment.addr),
+            iov_len: segment.len,
+        };
         self.as_slice().iter().map(iovec).collect()
     }
 }
@@ -78,14 +96,21 @@ pub(crate) struct IovIter {
 
 impl IovIter {
     pub(crate) fn new(segments: Segments) -> Self {
-        let mut iter = IovIter { segments, index: 0, within: 0 };
+        let mut iter = IovIter {
+            segments,
+            index: 0,
+            within: 0,
+        };
         iter.skip_empty();
         iter
     }
 
     fn skip_empty(&mut self) {
         let all = self.segments.as_slice();
-        while all.get(self.index).is_some_and(|segment| segment.len == self.within) {
+        while all
+            .get(self.index)
+            .is_some_and(|segment| segment.len == self.within)
+        {
             self.index += 1;
             self.within = 0;
         }
@@ -94,7 +119,9 @@ impl IovIter {
     /// Moves past `bytes`. Past the end it stays at the end.
     pub(crate) fn advance(&mut self, mut bytes: usize) {
         while bytes > 0 {
-            let Some(segment) = self.segments.as_slice().get(self.index) else { return };
+            let Some(segment) = self.segments.as_slice().get(self.index) else {
+                return;
+            };
             let step = bytes.min(segment.len - self.within);
             self.within += step;
             bytes -= step;
@@ -107,30 +134,46 @@ impl IovIter {
         let mut skip = skip;
         let mut left = len;
         let mut within = self.within;
-        self.segments.as_slice().get(self.index..).unwrap_or(&[]).iter().filter_map(move |segment| {
-            let start = std::mem::take(&mut within);
-            let passed = skip.min(segment.len - start);
-            skip -= passed;
-            let len = (segment.len - start - passed).min(left);
-            left -= len;
-            (len > 0).then(|| Segment { addr: segment.addr.wrapping_add(start + passed), len })
-        })
+        self.segments
+            .as_slice()
+            .get(self.index..)
+            .unwrap_or(&[])
+            .iter()
+            .filter_map(move |segment| {
+                let start = std::mem::take(&mut within);
+                let passed = skip.min(segment.len - start);
+                skip -= passed;
+                let len = (segment.len - start - passed).min(left);
+                left -= len;
+                (len > 0).then(|| Segment {
+                    addr: segment.addr.wrapping_add(start + passed),
+                    len,
+                })
+            })
     }
 
     /// What is contiguous from here on.
     pub(crate) fn current(&self) -> Segment {
         match self.segments.as_slice().get(self.index) {
-            Some(segment) => Segment { addr: segment.addr.wrapping_add(self.within), len: segment.len - self.within },
+            Some(segment) => Segment {
+                addr: segment.addr.wrapping_add(self.within),
+                len: segment.len - self.within,
+            },
             None => Segment { addr: 0, len: 0 },
         }
     }
 
-    /// How many of the next `max` bytes one direct request can take: every piece starts at a multiple of `mem`, and every piece but the last
-    /// is a multiple of `block` long (`bdev_iter_is_aligned`). The result is a multiple of `block`, both powers of two.
+    /// How many of the next `max` bytes one direct request can take: every piece starts at a
+    /// multiple of `mem`, and every piece but the last is a multiple of `block` long
+    /// (`bdev_iter_is_aligned`). The result is a multiple of `block`, both powers of two.
     pub(crate) fn aligned_prefix(&self, mem: usize, block: usize, max: usize) -> usize {
         if let Segments::One(_) = self.segments {
             let piece = self.current();
-            return if piece.addr & (mem - 1) == 0 { piece.len.min(max) & !(block - 1) } else { 0 };
+            return if piece.addr & (mem - 1) == 0 {
+                piece.len.min(max) & !(block - 1)
+            } else {
+                0
+            };
         }
         let mut sum = 0;
         for piece in self.pieces(0, max) {
@@ -151,7 +194,12 @@ mod tests {
     use super::*;
 
     fn iter(parts: &[(usize, usize)]) -> IovIter {
-        IovIter::new(Segments::Many(parts.iter().map(|&(addr, len)| Segment { addr, len }).collect()))
+        IovIter::new(Segments::Many(
+            parts
+                .iter()
+                .map(|&(addr, len)| Segment { addr, len })
+                .collect(),
+        ))
     }
 
     #[test]
@@ -162,8 +210,14 @@ mod tests {
             at.advance(start);
             for skip in 0..=(22 - start) {
                 for len in 0..=(22 - start - skip) {
-                    let got: Vec<usize> = at.pieces(skip, len).flat_map(|p| p.addr..p.addr + p.len).collect();
-                    let all: Vec<usize> = parts.iter().flat_map(|&(addr, len)| addr..addr + len).collect();
+                    let got: Vec<usize> = at
+                        .pieces(skip, len)
+                        .flat_map(|p| p.addr..p.addr + p.len)
+                        .collect();
+                    let all: Vec<usize> = parts
+                        .iter()
+                        .flat_map(|&(addr, len)| addr..addr + len)
+                        .collect();
                     assert_eq!(got, all[start + skip..start + skip + len]);
                 }
             }
@@ -172,17 +226,36 @@ mod tests {
 
     #[test]
     fn a_ragged_or_misaligned_piece_ends_the_aligned_prefix() {
-        assert_eq!(iter(&[(4096, 1024), (8192, 1000), (16384, 512)]).aligned_prefix(512, 512, 4096), 1536);
+        assert_eq!(
+            iter(&[(4096, 1024), (8192, 1000), (16384, 512)]).aligned_prefix(512, 512, 4096),
+            1536
+        );
         assert_eq!(iter(&[(4100, 1024)]).aligned_prefix(512, 512, 1024), 0);
         assert_eq!(iter(&[(4100, 1024)]).aligned_prefix(4, 512, 1024), 1024);
-        assert_eq!(iter(&[(4096, 512), (8193, 512)]).aligned_prefix(4, 512, 1024), 512);
+        assert_eq!(
+            iter(&[(4096, 512), (8193, 512)]).aligned_prefix(4, 512, 1024),
+            512
+        );
         assert_eq!(iter(&[(4096, 4096)]).aligned_prefix(4, 512, 700), 512);
     }
 
     #[test]
     fn sizes_that_no_signed_size_holds_have_no_total() {
-        assert_eq!(Segments::One(Segment { addr: 0, len: usize::MAX }).total(), None);
-        let two = Segments::Many(Box::new([Segment { addr: 0, len: isize::MAX as usize }, Segment { addr: 0, len: 1 }]));
+        assert_eq!(
+            Segments::One(Segment {
+                addr: 0,
+                len: usize::MAX
+            })
+            .total(),
+            None
+        );
+        let two = Segments::Many(Box::new([
+            Segment {
+                addr: 0,
+                len: isize::MAX as usize,
+            },
+            Segment { addr: 0, len: 1 },
+        ]));
         assert_eq!(two.total(), None);
     }
 }

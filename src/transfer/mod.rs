@@ -1,18 +1,20 @@
 //! What one request is: a pure state machine.
 //!
-//! [`Transfer`] holds the cursor over the caller's memory, the file position, `done_before` and the window, and answers each event with the
-//! next action. It makes no system call, follows no address and has no clock, so that every path through it can be enumerated
-//! (`tests.rs` does). It must not know which back end carries its actions out.
+//! [`Transfer`] holds the cursor over the caller's memory, the file position, `done_before` and the
+//! window, and answers each event with the next action. It makes no system call, follows no address
+//! and has no clock, so that every path through it can be enumerated (`tests.rs` does). It must not
+//! know which back end carries its actions out.
 //!
-//! The algorithm is that of the kernel's gfs2 and btrfs direct I/O (`iter->nofault`, `done_before`, `fault_in_iov_iter_*`), see
-//! [`Transfer::step`].
+//! The algorithm is that of the kernel's gfs2 and btrfs direct I/O (`iter->nofault`, `done_before`,
+//! `fault_in_iov_iter_*`), see [`Transfer::step`].
 //!
 //! # Why it ends
 //!
-//! The measure is `(bytes left, budget, rank of the stage)`, compared in that order. Every step makes it fall strictly:
-//! moved bytes lower the first; a pass that moved nothing lowers the second; and within one pass the stages come in one order only
-//! (look, then fault in or submit or copy, then the second half of a bounce). At budget 0 the rest goes down the buffered path, once, and
-//! whatever that answers is the end. Debug builds assert it on every step.
+//! The measure is `(bytes left, budget, rank of the stage)`, compared in that order. Every step
+//! makes it fall strictly: moved bytes lower the first; a pass that moved nothing lowers the
+//! second; and within one pass the stages come in one order only (look, then fault in or submit or
+//! copy, then the second half of a bounce). At budget 0 the rest goes down the buffered path, once,
+//! and whatever that answers is the end. Debug builds assert it on every step.
 
 mod iter;
 mod machine;

@@ -1,8 +1,9 @@
 //! Every path through the state machine, for small requests.
 //!
-//! A depth-first walk over all sequences of outcomes. States that were met before are not walked again; a state that can be met again on its
-//! own path would be an endless loop, and is a failure. The walk plays the kernel: it keeps its own count of what was moved, and checks each
-//! action against it, so that a byte can neither be moved twice with two meanings nor left out.
+//! A depth-first walk over all sequences of outcomes. States that were met before are not walked
+//! again; a state that can be met again on its own path would be an endless loop, and is a failure.
+//! The walk plays the kernel: it keeps its own count of what was moved, and checks each action
+//! against it, so that a byte can neither be moved twice with two meanings nor left out.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -34,7 +35,14 @@ fn results(len: usize, block: usize) -> Vec<Result<usize, Errno>> {
     counts.retain(|&count| count <= len);
     counts.sort_unstable();
     counts.dedup();
-    let errors = [libc::EFAULT, libc::EAGAIN, libc::EINTR, libc::EIO, libc::EINVAL, libc::ENOSPC];
+    let errors = [
+        libc::EFAULT,
+        libc::EAGAIN,
+        libc::EINTR,
+        libc::EIO,
+        libc::EINVAL,
+        libc::ENOSPC,
+    ];
     counts.into_iter().map(Ok).chain(errors.map(Err)).collect()
 }
 
@@ -43,20 +51,40 @@ impl Walk {
         let Geometry { block, page, .. } = self.geometry.unwrap();
         match action {
             Action::Look { len } => {
-                let mut all = vec![Event::Looked { bytes: len, stop: Stop::End }];
+                let mut all = vec![Event::Looked {
+                    bytes: len,
+                    stop: Stop::End,
+                }];
                 for bytes in (0..len).step_by(page) {
-                    all.push(Event::Looked { bytes, stop: Stop::Absent });
-                    all.push(Event::Looked { bytes, stop: Stop::NotDirect { bytes: page.min(len - bytes) } });
+                    all.push(Event::Looked {
+                        bytes,
+                        stop: Stop::Absent,
+                    });
+                    all.push(Event::Looked {
+                        bytes,
+                        stop: Stop::NotDirect {
+                            bytes: page.min(len - bytes),
+                        },
+                    });
                 }
                 all
             }
             Action::Submit { len, .. }
             | Action::BounceRead { len, .. }
             | Action::BounceWrite { len, .. }
-            | Action::Buffered { len, .. } => results(len, block).into_iter().map(Event::Completed).collect(),
-            Action::FaultIn { .. } => vec![Event::FaultedIn(Ok(())), Event::FaultedIn(Err(libc::EFAULT))],
+            | Action::Buffered { len, .. } => results(len, block)
+                .into_iter()
+                .map(Event::Completed)
+                .collect(),
+            Action::FaultIn { .. } => vec![
+                Event::FaultedIn(Ok(())),
+                Event::FaultedIn(Err(libc::EFAULT)),
+            ],
             Action::CopyIn { len } | Action::CopyOut { len, .. } => {
-                let mut all: Vec<Event> = [0, 1, len / 2, len].into_iter().map(|count| Event::Copied(Ok(count.min(len)))).collect();
+                let mut all: Vec<Event> = [0, 1, len / 2, len]
+                    .into_iter()
+                    .map(|count| Event::Copied(Ok(count.min(len))))
+                    .collect();
                 all.push(Event::Copied(Err(libc::EFAULT)));
                 all
             }
@@ -67,7 +95,13 @@ impl Walk {
 
     /// Checks the action against what was moved so far.
     fn check(&self, transfer: &Transfer, action: Action, bounce_at: Option<u64>) {
-        let Geometry { direct, mem, block, page, .. } = self.geometry.unwrap();
+        let Geometry {
+            direct,
+            mem,
+            block,
+            page,
+            ..
+        } = self.geometry.unwrap();
         let moved = transfer.done_before();
         let at = self.offset + moved as u64;
         let rest = self.total - moved;
@@ -76,12 +110,21 @@ impl Walk {
             Action::Submit { offset, len, .. } => {
                 assert!(direct && len > 0 && len <= rest);
                 assert_eq!(offset, at, "the pass starts where the last one ended");
-                assert_eq!((offset % block as u64, len % block), (0, 0), "direct requests are aligned");
+                assert_eq!(
+                    (offset % block as u64, len % block),
+                    (0, 0),
+                    "direct requests are aligned"
+                );
                 let pieces: Vec<Segment> = transfer.iter().pieces(0, len).collect();
                 assert_eq!(pieces.iter().map(|piece| piece.len).sum::<usize>(), len);
-                assert!(pieces.iter().all(|piece| piece.addr % mem == 0), "{pieces:?}");
+                assert!(
+                    pieces.iter().all(|piece| piece.addr % mem == 0),
+                    "{pieces:?}"
+                );
             }
-            Action::FaultIn { len } => assert!(len > 0 && len <= rest && len <= transfer.iter().current().len),
+            Action::FaultIn { len } => {
+                assert!(len > 0 && len <= rest && len <= transfer.iter().current().len)
+            }
             Action::AwaitAhead => assert!(transfer.is_ahead()),
             Action::CopyIn { len } => assert!(len > 0 && len <= rest && len % block == 0),
             Action::BounceWrite { offset, len } => {
@@ -89,18 +132,30 @@ impl Walk {
                 assert_eq!(offset, at);
             }
             Action::BounceRead { offset, len } => {
-                assert!(offset % block as u64 == 0 && len % block == 0 && offset <= at && at < offset + len as u64);
+                assert!(
+                    offset % block as u64 == 0
+                        && len % block == 0
+                        && offset <= at
+                        && at < offset + len as u64
+                );
             }
             Action::CopyOut { skip, len } => {
                 assert!(len > 0 && len <= rest);
-                assert_eq!(bounce_at.unwrap() + skip as u64, at, "the right bytes of the bounce buffer");
+                assert_eq!(
+                    bounce_at.unwrap() + skip as u64,
+                    at,
+                    "the right bytes of the bounce buffer"
+                );
             }
             Action::Buffered { offset, len, .. } => {
                 assert!(len <= rest);
                 assert_eq!(offset, at);
                 if direct && self.direction == Some(Direction::Write) && len < rest {
                     let end = offset + len as u64;
-                    assert!(end.is_multiple_of(page as u64) || block > page, "one page is not written by both paths");
+                    assert!(
+                        end.is_multiple_of(page as u64) || block > page,
+                        "one page is not written by both paths"
+                    );
                 }
             }
             Action::Finish(Ok(count)) => assert_eq!(count, moved, "the result is what was moved"),
@@ -108,7 +163,13 @@ impl Walk {
         }
     }
 
-    fn walk(&mut self, transfer: &Transfer, action: Action, bounce_at: Option<u64>, ended: Option<Event>) {
+    fn walk(
+        &mut self,
+        transfer: &Transfer,
+        action: Action,
+        bounce_at: Option<u64>,
+        ended: Option<Event>,
+    ) {
         self.check(transfer, action, bounce_at);
         if let Action::Finish(result) = action {
             self.finished += 1;
@@ -118,7 +179,9 @@ impl Walk {
                     self.partial += 1;
                     let excused = self.cancels
                         || match ended.unwrap() {
-                            Event::Completed(Ok(count)) => count == 0 || count % self.geometry.unwrap().block != 0,
+                            Event::Completed(Ok(count)) => {
+                                count == 0 || count % self.geometry.unwrap().block != 0
+                            }
                             Event::Completed(Err(_)) => true,
                             // The bounce read before it met the end of the file.
                             Event::Copied(Ok(_)) => bounce_at.is_some(),
@@ -130,7 +193,10 @@ impl Walk {
             }
             return;
         }
-        assert!(self.path.insert(transfer.clone()), "the same state twice on one path: a loop");
+        assert!(
+            self.path.insert(transfer.clone()),
+            "the same state twice on one path: a loop"
+        );
         if self.seen.insert(transfer.clone()) {
             let bounce_at = match action {
                 Action::BounceRead { offset, .. } => {
@@ -151,9 +217,14 @@ impl Walk {
                     continue;
                 }
                 let action = next.step(event);
-                if let Some(ahead) = (!matches!(action, Action::Finish(_))).then(|| next.ahead()).flatten() {
+                if let Some(ahead) = (!matches!(action, Action::Finish(_)))
+                    .then(|| next.ahead())
+                    .flatten()
+                {
                     self.aheads += 1;
-                    assert!(ahead.len > 0 && next.done_before() + ahead.skip + ahead.len <= self.total);
+                    assert!(
+                        ahead.len > 0 && next.done_before() + ahead.skip + ahead.len <= self.total
+                    );
                     // It may end at once, well or badly, or stay under way.
                     for result in [Ok(()), Err(libc::EFAULT)] {
                         let mut next = next.clone();
@@ -176,19 +247,49 @@ impl Walk {
 
 fn geometry(direct: bool, mem: usize, block: usize, bounce: usize) -> Geometry {
     let page = 4;
-    Geometry { direct, whole: false, mem, block, page, window: 8, bounce, pass: 16, cold_pass: 8, heavy: 8, ahead: 12, middle: 4, tries: 1 }
+    Geometry {
+        direct,
+        whole: false,
+        mem,
+        block,
+        page,
+        window: 8,
+        bounce,
+        pass: 16,
+        cold_pass: 8,
+        heavy: 8,
+        ahead: 12,
+        middle: 4,
+        tries: 1,
+    }
 }
 
 fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
-    let mut sum = Walk { cancels, ..Walk::default() };
+    let mut sum = Walk {
+        cancels,
+        ..Walk::default()
+    };
     for direction in [Direction::Read, Direction::Write] {
         for trust in [Trust::Full, Trust::Look, Trust::Offload] {
             for skew in [0, 2, 3] {
                 let total = segments.total().unwrap();
-                sum =
-                    Walk { seen: HashSet::new(), path: HashSet::new(), geometry: Some(geometry), total, direction: Some(direction), ..sum };
+                sum = Walk {
+                    seen: HashSet::new(),
+                    path: HashSet::new(),
+                    geometry: Some(geometry),
+                    total,
+                    direction: Some(direction),
+                    ..sum
+                };
                 sum.offset = OFFSET_BASE + skew;
-                let mut transfer = Transfer::new(direction, trust, Rc::new(geometry), segments.clone(), sum.offset, total);
+                let mut transfer = Transfer::new(
+                    direction,
+                    trust,
+                    Rc::new(geometry),
+                    segments.clone(),
+                    sum.offset,
+                    total,
+                );
                 let action = transfer.step(Event::Start);
                 sum.walk(&transfer, action, None, None);
             }
@@ -200,9 +301,18 @@ fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
 #[test]
 fn every_path_ends_with_exactly_the_bytes_moved() {
     let (mut partial, mut errors, mut bounced, mut aheads) = (0, 0, 0, 0);
-    for (direct, mem, block, bounce) in [(true, 1, 2, 8), (true, 2, 4, 8), (true, 1, 8, 16), (true, 1, 2, 0), (false, 1, 1, 8)] {
+    for (direct, mem, block, bounce) in [
+        (true, 1, 2, 8),
+        (true, 2, 4, 8),
+        (true, 1, 8, 16),
+        (true, 1, 2, 0),
+        (false, 1, 1, 8),
+    ] {
         for total in [1, 4, 7, 8, 14] {
-            let one = Segments::One(Segment { addr: ADDR, len: total });
+            let one = Segments::One(Segment {
+                addr: ADDR,
+                len: total,
+            });
             let walk = explore(geometry(direct, mem, block, bounce), &one, false);
             assert!(walk.finished > 0);
             partial += walk.partial;
@@ -211,12 +321,22 @@ fn every_path_ends_with_exactly_the_bytes_moved() {
             aheads += walk.aheads;
         }
     }
-    assert!(partial > 0 && errors > 0 && bounced > 0 && aheads > 0, "the walk met each kind of end");
+    assert!(
+        partial > 0 && errors > 0 && bounced > 0 && aheads > 0,
+        "the walk met each kind of end"
+    );
 }
 
 #[test]
 fn every_path_over_several_segments_ends() {
-    let many = |parts: &[(usize, usize)]| Segments::Many(parts.iter().map(|&(addr, len)| Segment { addr, len }).collect());
+    let many = |parts: &[(usize, usize)]| {
+        Segments::Many(
+            parts
+                .iter()
+                .map(|&(addr, len)| Segment { addr, len })
+                .collect(),
+        )
+    };
     for parts in [
         &[(ADDR, 4), (ADDR + 64, 8)][..],
         &[(ADDR, 3), (ADDR + 64, 0), (ADDR + 128, 6)],
@@ -231,13 +351,19 @@ fn every_path_over_several_segments_ends() {
 
 #[test]
 fn a_cancelled_request_ends_on_every_path() {
-    let one = Segments::One(Segment { addr: ADDR, len: 13 });
+    let one = Segments::One(Segment {
+        addr: ADDR,
+        len: 13,
+    });
     assert!(explore(geometry(true, 1, 2, 8), &one, true).finished > 0);
     assert!(explore(geometry(false, 1, 1, 8), &one, true).finished > 0);
 }
 
 /// Drives one request with a closure that plays the kernel.
-fn run(transfer: &mut Transfer, mut kernel: impl FnMut(Action) -> Event) -> (Result<usize, Errno>, u32) {
+fn run(
+    transfer: &mut Transfer,
+    mut kernel: impl FnMut(Action) -> Event,
+) -> (Result<usize, Errno>, u32) {
     let mut action = transfer.step(Event::Start);
     for steps in 0..10_000 {
         if let Action::Finish(result) = action {
@@ -269,17 +395,35 @@ fn real_geometry() -> Geometry {
 
 #[test]
 fn a_buffer_whose_second_half_is_bad_gives_exactly_the_first_half() {
-    // The residency bits of PROT_NONE memory look good: only EFAULT tells, and that says nothing of how much was moved.
+    // The residency bits of PROT_NONE memory look good: only EFAULT tells, and that says nothing of
+    // how much was moved.
     let (total, good) = (1 << 20, (1 << 19) + 4096);
     for direction in [Direction::Read, Direction::Write] {
-        let one = Segments::One(Segment { addr: ADDR, len: total });
-        let mut transfer = Transfer::new(direction, Trust::Look, Rc::new(real_geometry()), one, 0, total);
+        let one = Segments::One(Segment {
+            addr: ADDR,
+            len: total,
+        });
+        let mut transfer = Transfer::new(
+            direction,
+            Trust::Look,
+            Rc::new(real_geometry()),
+            one,
+            0,
+            total,
+        );
         let (result, steps) = run(&mut transfer, |action| match action {
-            Action::Look { len } => Event::Looked { bytes: len, stop: Stop::End },
-            Action::Submit { offset, len, .. } if offset as usize + len <= good => Event::Completed(Ok(len)),
+            Action::Look { len } => Event::Looked {
+                bytes: len,
+                stop: Stop::End,
+            },
+            Action::Submit { offset, len, .. } if offset as usize + len <= good => {
+                Event::Completed(Ok(len))
+            }
             Action::Submit { .. } => Event::Completed(Err(libc::EFAULT)),
             Action::FaultIn { .. } => Event::FaultedIn(Err(libc::EINVAL)),
-            Action::Buffered { offset, .. } if offset as usize >= good => Event::Completed(Err(libc::EFAULT)),
+            Action::Buffered { offset, .. } if offset as usize >= good => {
+                Event::Completed(Err(libc::EFAULT))
+            }
             Action::Buffered { offset, .. } => Event::Completed(Ok(good - offset as usize)),
             other => panic!("{other:?}"),
         });
@@ -291,25 +435,50 @@ fn a_buffer_whose_second_half_is_bad_gives_exactly_the_first_half() {
 #[test]
 fn an_unreadable_block_ends_a_read_just_before_it() {
     let (total, bad) = (8 << 20, (5 << 20) + 12288);
-    let one = Segments::One(Segment { addr: ADDR, len: total });
-    let mut transfer = Transfer::new(Direction::Read, Trust::Full, Rc::new(real_geometry()), one, 0, total);
+    let one = Segments::One(Segment {
+        addr: ADDR,
+        len: total,
+    });
+    let mut transfer = Transfer::new(
+        Direction::Read,
+        Trust::Full,
+        Rc::new(real_geometry()),
+        one,
+        0,
+        total,
+    );
     let (result, steps) = run(&mut transfer, |action| match action {
-        Action::Submit { offset, len, .. } if offset as usize + len <= bad => Event::Completed(Ok(len)),
+        Action::Submit { offset, len, .. } if offset as usize + len <= bad => {
+            Event::Completed(Ok(len))
+        }
         Action::Submit { .. } => Event::Completed(Err(libc::EIO)),
         // The last word is the page cache's, and it can't read the block either.
-        Action::Buffered { offset, .. } if offset as usize == bad => Event::Completed(Err(libc::EIO)),
+        Action::Buffered { offset, .. } if offset as usize == bad => {
+            Event::Completed(Err(libc::EIO))
+        }
         other => panic!("{other:?}"),
     });
     assert_eq!(result, Ok(bad));
     assert!(steps < 40, "{steps} steps");
 }
 
-/// A page of a hole was made writable through a mapping at the wrong moment: the direct read says EIO, and nothing is wrong with the file.
+/// A page of a hole was made writable through a mapping at the wrong moment: the direct read says
+/// EIO, and nothing is wrong with the file.
 #[test]
 fn a_direct_read_that_collided_is_answered_by_the_page_cache() {
     for total in [4096, 65536, 8 << 20] {
-        let one = Segments::One(Segment { addr: ADDR, len: total });
-        let mut transfer = Transfer::new(Direction::Read, Trust::Full, Rc::new(real_geometry()), one, 0, total);
+        let one = Segments::One(Segment {
+            addr: ADDR,
+            len: total,
+        });
+        let mut transfer = Transfer::new(
+            Direction::Read,
+            Trust::Full,
+            Rc::new(real_geometry()),
+            one,
+            0,
+            total,
+        );
         let (result, _) = run(&mut transfer, |action| match action {
             Action::Submit { .. } => Event::Completed(Err(libc::EIO)),
             Action::Buffered { len, .. } => Event::Completed(Ok(len)),
@@ -321,12 +490,27 @@ fn a_direct_read_that_collided_is_answered_by_the_page_cache() {
 
 #[test]
 fn a_page_that_is_never_pinned_ends_in_the_page_cache() {
-    let one = Segments::One(Segment { addr: ADDR, len: 8192 });
-    let mut transfer = Transfer::new(Direction::Write, Trust::Look, Rc::new(real_geometry()), one, 0, 8192);
+    let one = Segments::One(Segment {
+        addr: ADDR,
+        len: 8192,
+    });
+    let mut transfer = Transfer::new(
+        Direction::Write,
+        Trust::Look,
+        Rc::new(real_geometry()),
+        one,
+        0,
+        8192,
+    );
     let (result, steps) = run(&mut transfer, |action| match action {
-        Action::Look { .. } => Event::Looked { bytes: 0, stop: Stop::Absent },
+        Action::Look { .. } => Event::Looked {
+            bytes: 0,
+            stop: Stop::Absent,
+        },
         Action::FaultIn { .. } => Event::FaultedIn(Ok(())),
-        Action::Buffered { len, offload: true, .. } => Event::Completed(Ok(len)),
+        Action::Buffered {
+            len, offload: true, ..
+        } => Event::Completed(Ok(len)),
         other => panic!("{other:?}"),
     });
     assert_eq!(result, Ok(8192));

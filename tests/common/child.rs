@@ -1,6 +1,8 @@
-//! The watchdog: a test that may hang, or that changes its whole process, runs in a process of its own with a deadline.
+//! The watchdog: a test that may hang, or that changes its whole process, runs in a process of its
+//! own with a deadline.
 //!
-//! The child is this very test program, started again for the one test. A hang is a failure, not a stuck build.
+//! The child is this very test program, started again for the one test. A hang is a failure, not a
+//! stuck build.
 
 use super::sys;
 use std::io::{Read, Seek};
@@ -32,7 +34,8 @@ pub(crate) fn watched(name: &str, deadline: Duration, body: impl FnOnce()) {
         .expect("start the child");
     let ended = wait_for_end(child.id(), deadline);
     if !ended {
-        // SAFETY: the group was made for this child and it has not been waited for, so the number is still its.
+        // SAFETY: the group was made for this child and it has not been waited for, so the number
+        // is still its.
         unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
     }
     let status = child.wait().expect("wait for the child");
@@ -41,13 +44,23 @@ pub(crate) fn watched(name: &str, deadline: Duration, body: impl FnOnce()) {
     let mut bytes = Vec::new();
     log.read_to_end(&mut bytes).unwrap();
     words.push_str(&String::from_utf8_lossy(&bytes));
-    for line in words.lines().filter_map(|line| line.find("SKIP ").map(|at| &line[at..])) {
+    for line in words
+        .lines()
+        .filter_map(|line| line.find("SKIP ").map(|at| &line[at..]))
+    {
         sys::say(&format!("{line}\n"));
     }
     assert!(ended, "{name} hangs: killed after {deadline:?}\n{words}");
-    assert!(status.success(), "{name} failed in its own process ({status}, signal {:?})\n{words}", status.signal());
+    assert!(
+        status.success(),
+        "{name} failed in its own process ({status}, signal {:?})\n{words}",
+        status.signal()
+    );
     // A wrong name would run no test at all and succeed.
-    assert!(words.contains(RAN.trim_end()), "{name}: the child ran nothing; is the name the test's own?\n{words}");
+    assert!(
+        words.contains(RAN.trim_end()),
+        "{name}: the child ran nothing; is the name the test's own?\n{words}"
+    );
 }
 
 /// Ends the child here and now, as a success.
@@ -68,7 +81,11 @@ fn wait_for_end(pid: u32, deadline: Duration) -> bool {
     let end = Instant::now() + deadline;
     loop {
         let left = end.saturating_duration_since(Instant::now()).as_millis() as i32;
-        let mut poll = libc::pollfd { fd: pidfd as i32, events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: pidfd as i32,
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: one pollfd that lives for the call.
         match unsafe { libc::poll(&mut poll, 1, left) } {
             0 => return false,
@@ -80,7 +97,10 @@ fn wait_for_end(pid: u32, deadline: Duration) -> bool {
 
 /// Sets a resource limit of this process, soft and hard. Only for a child.
 pub(crate) fn limit(resource: libc::__rlimit_resource_t, bytes: u64) {
-    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    let limit = libc::rlimit {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
     // SAFETY: a plain C struct that lives for the call.
     let result = unsafe { libc::setrlimit(resource, &limit) };
     assert_eq!(result, 0, "setrlimit: errno {}", sys::errno());
@@ -96,13 +116,19 @@ pub(crate) fn ignore_sigxfsz() {
 pub(crate) fn become_nobody() {
     // SAFETY: numbers only.
     unsafe {
-        assert_eq!(libc::setgroups(0, std::ptr::null()), 0, "setgroups: errno {}", sys::errno());
+        assert_eq!(
+            libc::setgroups(0, std::ptr::null()),
+            0,
+            "setgroups: errno {}",
+            sys::errno()
+        );
         assert_eq!(libc::setgid(65534), 0, "setgid: errno {}", sys::errno());
         assert_eq!(libc::setuid(65534), 0, "setuid: errno {}", sys::errno());
     }
 }
 
-/// After a change of user /proc/self belongs to root and is closed; this opens it again, as in a process that nobody started.
+/// After a change of user /proc/self belongs to root and is closed; this opens it again, as in a
+/// process that nobody started.
 pub(crate) fn stay_dumpable() {
     // SAFETY: numbers only.
     let result = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
@@ -111,20 +137,48 @@ pub(crate) fn stay_dumpable() {
 
 /// Lets every thread of this process, now and later, get `errno` from the system calls named.
 pub(crate) fn forbid(calls: &[libc::c_long], errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
     for (index, &call) in calls.iter().enumerate() {
         // A hit jumps over the other comparisons and over the ALLOW.
         let over = (calls.len() - index) as u8;
-        program.push(libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt: over, jf: 0, k: call as u32 });
+        program.push(libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            jt: over,
+            jf: 0,
+            k: call as u32,
+        });
     }
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32));
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    program.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        libc::SECCOMP_RET_ALLOW,
+    ));
+    program.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        libc::SECCOMP_RET_ERRNO | errno as u32,
+    ));
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
     // SAFETY: the program outlives both calls; the kernel checks and copies it.
     unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0, "NO_NEW_PRIVS");
-        let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC, &filter);
+        assert_eq!(
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+            0,
+            "NO_NEW_PRIVS"
+        );
+        let result = libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_TSYNC,
+            &filter,
+        );
         assert_eq!(result, 0, "seccomp: {result}, errno {}", sys::errno());
     }
 }

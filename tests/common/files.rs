@@ -1,4 +1,5 @@
-//! The file zoo: files of every shape, made in pairs that are alike, and compared through fresh buffered reads.
+//! The file zoo: files of every shape, made in pairs that are alike, and compared through fresh
+//! buffered reads.
 
 use super::mapping::patterned;
 use super::sys::{self, PAGE};
@@ -52,7 +53,11 @@ impl Shape {
     /// The file's size in bytes.
     pub(crate) fn size(self) -> u64 {
         match self {
-            Self::Dense(size) | Self::Holes(size) | Self::OneHole(size) | Self::Preallocated(size) | Self::Reserve(size) => size,
+            Self::Dense(size)
+            | Self::Holes(size)
+            | Self::OneHole(size)
+            | Self::Preallocated(size)
+            | Self::Reserve(size) => size,
             Self::Empty => 0,
         }
     }
@@ -64,7 +69,8 @@ impl Shape {
         sys::ftruncate(fd, 0);
         let contents = patterned(size as usize, size ^ 0x55);
         let write = |from: u64, to: u64| {
-            file.write_all_at(&contents[from as usize..to as usize], from).expect("lay out a file");
+            file.write_all_at(&contents[from as usize..to as usize], from)
+                .expect("lay out a file");
         };
         match self {
             Self::Empty => (),
@@ -92,7 +98,8 @@ impl Shape {
 
 /// A temporary folder where `NOFAULT_DIR` says, or on the disk that holds the build.
 pub(crate) fn folder() -> tempfile::TempDir {
-    let base = std::env::var_os("NOFAULT_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let base = std::env::var_os("NOFAULT_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     folder_in(&base).unwrap_or_else(|error| panic!("a folder in {}: {error}", base.display()))
 }
 
@@ -115,7 +122,8 @@ pub(crate) fn make(path: &Path) -> File {
 /// Makes a file full of the seed's pattern, with nothing of it in the page cache.
 pub(crate) fn make_patterned(path: &Path, len: usize, seed: u64) -> File {
     let file = make(path);
-    file.write_all_at(&patterned(len, seed), 0).expect("fill the file");
+    file.write_all_at(&patterned(len, seed), 0)
+        .expect("fill the file");
     sys::drop_cache(file.as_raw_fd());
     file
 }
@@ -123,9 +131,14 @@ pub(crate) fn make_patterned(path: &Path, len: usize, seed: u64) -> File {
 /// Files up to this size are compared whole, in bytes.
 const WHOLE: u64 = 8 << 20;
 
-/// Where two files differ, or `None`. Of enormous sparse files the start and the surroundings of `near` are compared.
-/// `except` is a range of bytes that may differ.
-pub(crate) fn difference(a: &File, b: &File, near: std::ops::Range<u64>, except: &[std::ops::Range<u64>]) -> Option<String> {
+/// Where two files differ, or `None`. Of enormous sparse files the start and the surroundings of
+/// `near` are compared. `except` is a range of bytes that may differ.
+pub(crate) fn difference(
+    a: &File,
+    b: &File,
+    near: std::ops::Range<u64>,
+    except: &[std::ops::Range<u64>],
+) -> Option<String> {
     let (a, b) = (a.as_raw_fd(), b.as_raw_fd());
     let (size_a, size_b) = (sys::size_of_file(a), sys::size_of_file(b));
     if size_a != size_b {
@@ -133,22 +146,40 @@ pub(crate) fn difference(a: &File, b: &File, near: std::ops::Range<u64>, except:
     }
     let slack = 4 * PAGE as u64;
     let ranges = if size_b <= WHOLE {
-        vec![std::ops::Range { start: 0, end: size_b }]
+        vec![std::ops::Range {
+            start: 0,
+            end: size_b,
+        }]
     } else {
-        vec![0..512 * KIB, near.start.saturating_sub(slack)..near.end.saturating_add(slack).min(size_b)]
+        vec![
+            0..512 * KIB,
+            near.start.saturating_sub(slack)..near.end.saturating_add(slack).min(size_b),
+        ]
     };
     for range in ranges.into_iter().filter(|range| range.start < range.end) {
         let len = (range.end - range.start) as usize;
-        let (mut left, mut right) = (sys::read_range(a, range.start, len), sys::read_range(b, range.start, len));
+        let (mut left, mut right) = (
+            sys::read_range(a, range.start, len),
+            sys::read_range(b, range.start, len),
+        );
         for hole in except {
             for bytes in [&mut left, &mut right] {
-                let from = hole.start.clamp(range.start, range.start + bytes.len() as u64) - range.start;
-                let to = hole.end.clamp(range.start, range.start + bytes.len() as u64) - range.start;
+                let from = hole
+                    .start
+                    .clamp(range.start, range.start + bytes.len() as u64)
+                    - range.start;
+                let to = hole
+                    .end
+                    .clamp(range.start, range.start + bytes.len() as u64)
+                    - range.start;
                 bytes[from as usize..to as usize].fill(0);
             }
         }
         if left != right {
-            return Some(format!("the file's bytes: {}", first_difference(&left, &right, range.start)));
+            return Some(format!(
+                "the file's bytes: {}",
+                first_difference(&left, &right, range.start)
+            ));
         }
     }
     None
@@ -159,7 +190,11 @@ pub(crate) fn first_difference(left: &[u8], right: &[u8], start: u64) -> String 
     match left.iter().zip(right).position(|(l, r)| l != r) {
         Some(at) => {
             let count = left.iter().zip(right).filter(|(l, r)| l != r).count();
-            let last = left.iter().zip(right).rposition(|(l, r)| l != r).unwrap_or(at);
+            let last = left
+                .iter()
+                .zip(right)
+                .rposition(|(l, r)| l != r)
+                .unwrap_or(at);
             format!(
                 "at {} there is {:#04x} and should be {:#04x}; {count} bytes differ, the last at {}",
                 start + at as u64,

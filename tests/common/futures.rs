@@ -8,7 +8,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Waits for all, in any order, and gives the results in the order of the futures.
 pub(crate) async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut slots: Vec<_> = futures.into_iter().map(|future| (Some(Box::pin(future)), None)).collect();
+    let mut slots: Vec<_> = futures
+        .into_iter()
+        .map(|future| (Some(Box::pin(future)), None))
+        .collect();
     poll_fn(move |context| {
         let mut waiting = false;
         for (future, output) in &mut slots {
@@ -22,7 +25,11 @@ pub(crate) async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) ->
                 }
             }
         }
-        if waiting { Poll::Pending } else { Poll::Ready(slots.drain(..).filter_map(|(_, output)| output).collect()) }
+        if waiting {
+            Poll::Pending
+        } else {
+            Poll::Ready(slots.drain(..).filter_map(|(_, output)| output).collect())
+        }
     })
     .await
 }

@@ -1,7 +1,8 @@
 //! Mappings at addresses of our own, far below where the kernel places anything by itself.
 //!
-//! A test that makes a hole must be sure that no other thread's allocation fills it: the kernel searches from the top, so
-//! nothing lands down here unasked, and both neighbours of every mapping stay unmapped.
+//! A test that makes a hole must be sure that no other thread's allocation fills it: the kernel
+//! searches from the top, so nothing lands down here unasked, and both neighbours of every mapping
+//! stay unmapped.
 
 use super::sys::{self, PAGE};
 use std::io;
@@ -32,14 +33,23 @@ pub(crate) const ANON: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 
 impl Mapping {
     /// `mmap` into a free slot. `len` is rounded up to pages and must stay under the slot's 8 GiB.
-    pub(crate) fn new(len: usize, protection: i32, flags: i32, fd: RawFd, offset: u64) -> io::Result<Self> {
+    pub(crate) fn new(
+        len: usize,
+        protection: i32,
+        flags: i32,
+        fd: RawFd,
+        offset: u64,
+    ) -> io::Result<Self> {
         let len = len.next_multiple_of(PAGE).max(PAGE);
         assert!(len < SLOT);
         for _ in 0..SLOTS {
             let address = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % SLOTS * SLOT;
             let flags = flags | libc::MAP_FIXED_NOREPLACE;
-            // SAFETY: NOREPLACE never touches a mapping that exists, so no Rust object can be harmed.
-            let got = unsafe { libc::mmap64(address as *mut _, len, protection, flags, fd, offset as i64) };
+            // SAFETY: NOREPLACE never touches a mapping that exists, so no Rust object can be
+            // harmed.
+            let got = unsafe {
+                libc::mmap64(address as *mut _, len, protection, flags, fd, offset as i64)
+            };
             if got as usize == address {
                 return Ok(Self { address, len });
             }
@@ -94,7 +104,9 @@ impl Mapping {
     pub(crate) fn fill(&self, range: Range<usize>, seed: u64) {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the mapping; the caller fills before it takes rights away.
-        let bytes = unsafe { std::slice::from_raw_parts_mut((self.address + range.start) as *mut u8, range.len()) };
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut((self.address + range.start) as *mut u8, range.len())
+        };
         pattern(bytes, seed, range.start);
     }
 
@@ -109,7 +121,8 @@ impl Mapping {
     /// The bytes of the mapping from its start, for memory that is there.
     pub(crate) fn prefix(&self, len: usize) -> Vec<u8> {
         assert!(len <= self.len);
-        // SAFETY: inside the mapping; the caller knows that it can be read, and nobody writes to it now.
+        // SAFETY: inside the mapping; the caller knows that it can be read, and nobody writes to it
+        // now.
         unsafe { std::slice::from_raw_parts(self.address as *const u8, len) }.to_vec()
     }
 
@@ -119,7 +132,12 @@ impl Mapping {
     }
 
     fn part(&self, range: Range<usize>) -> (usize, usize) {
-        assert!(range.start <= range.end && range.end <= self.len && range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE));
+        assert!(
+            range.start <= range.end
+                && range.end <= self.len
+                && range.start.is_multiple_of(PAGE)
+                && range.end.is_multiple_of(PAGE)
+        );
         (self.address + range.start, range.len())
     }
 }
@@ -134,7 +152,8 @@ impl Drop for Mapping {
 /// The pattern's period: a prime, so that no two pages or blocks within it look alike.
 const PERIOD: usize = 65521;
 
-/// Fills bytes with a pattern that differs from seed to seed, from page to page and from byte to byte. `start` is where the slice stands.
+/// Fills bytes with a pattern that differs from seed to seed, from page to page and from byte to
+/// byte. `start` is where the slice stands.
 pub(crate) fn pattern(bytes: &mut [u8], seed: u64, start: usize) {
     static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {

@@ -1,6 +1,8 @@
-//! What the integration tests share: memory of every kind, files of every kind, a watchdog process, userfaultfd by hand.
+//! What the integration tests share: memory of every kind, files of every kind, a watchdog process,
+//! userfaultfd by hand.
 //!
-//! It may know the kernel's interfaces and the crate's public face; it must not know how the engine works inside.
+//! It may know the kernel's interfaces and the crate's public face; it must not know how the engine
+//! works inside.
 
 // Each test program compiles this module for itself and uses only a part of it.
 #![allow(dead_code, unused_imports, unused_macros)]
@@ -21,8 +23,11 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 /// Prints why something is not tested here, and counts it.
 pub(crate) fn note_skip(what: &str, reason: &str) {
     let skipped = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    // Straight to the descriptor: libtest keeps what `eprintln!` says of a test that passes to itself.
-    sys::say(&format!("SKIP {what}: {reason} (skip {skipped} of this program)\n"));
+    // Straight to the descriptor: libtest keeps what `eprintln!` says of a test that passes to
+    // itself.
+    sys::say(&format!(
+        "SKIP {what}: {reason} (skip {skipped} of this program)\n"
+    ));
 }
 
 /// Ends the test with a printed reason.

@@ -20,9 +20,18 @@ pub(crate) fn engine(backend: Backend) -> Engine {
 
 /// As `engine`, with a number of requests in flight.
 pub(crate) fn engine_with_depth(backend: Backend, depth: u32) -> Engine {
-    let engine = Engine::builder().backend(backend).depth(depth).drain_timeout(Duration::from_secs(2)).build();
+    let engine = Engine::builder()
+        .backend(backend)
+        .depth(depth)
+        .drain_timeout(Duration::from_secs(2))
+        .build();
     let engine = engine.unwrap_or_else(|error| panic!("an engine over {backend:?}: {error}"));
-    assert_eq!(engine.info().backend, name(backend), "{:?}", engine.info().reason);
+    assert_eq!(
+        engine.info().backend,
+        name(backend),
+        "{:?}",
+        engine.info().reason
+    );
     engine
 }
 

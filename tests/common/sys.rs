@@ -1,6 +1,8 @@
-//! System calls as the tests need them: results as `Result<usize, errno>`, addresses as plain numbers.
+//! System calls as the tests need them: results as `Result<usize, errno>`, addresses as plain
+//! numbers.
 //!
-//! Addresses are numbers on purpose: half of the tests hand the kernel memory that no Rust reference may name.
+//! Addresses are numbers on purpose: half of the tests hand the kernel memory that no Rust
+//! reference may name.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,12 +21,20 @@ pub(crate) fn errno() -> i32 {
 }
 
 pub(crate) fn outcome(returned: isize) -> Outcome {
-    if returned < 0 { Err(errno()) } else { Ok(returned as usize) }
+    if returned < 0 {
+        Err(errno())
+    } else {
+        Ok(returned as usize)
+    }
 }
 
 /// The outcome that a `std::io` result stands for; an error without errno is a failure of the test.
 pub(crate) fn outcome_of(result: io::Result<usize>) -> Outcome {
-    result.map_err(|error| error.raw_os_error().unwrap_or_else(|| panic!("an error without errno: {error:?}")))
+    result.map_err(|error| {
+        error
+            .raw_os_error()
+            .unwrap_or_else(|| panic!("an error without errno: {error:?}"))
+    })
 }
 
 pub(crate) fn say(text: &str) {
@@ -34,7 +44,8 @@ pub(crate) fn say(text: &str) {
 
 /// `pread` to any address. The caller answers for what stands there.
 pub(crate) unsafe fn pread(fd: RawFd, seg: Seg, offset: u64) -> Outcome {
-    // SAFETY: the caller says that the memory may be overwritten; bad addresses are the kernel's to refuse.
+    // SAFETY: the caller says that the memory may be overwritten; bad addresses are the kernel's to
+    // refuse.
     outcome(unsafe { libc::pread64(fd, seg.0 as *mut _, seg.1, offset as i64) })
 }
 
@@ -45,7 +56,12 @@ pub(crate) fn pwrite(fd: RawFd, seg: Seg, offset: u64) -> Outcome {
 }
 
 fn iovecs(segs: &[Seg]) -> Vec<libc::iovec> {
-    segs.iter().map(|&(base, len)| libc::iovec { iov_base: base as *mut _, iov_len: len }).collect()
+    segs.iter()
+        .map(|&(base, len)| libc::iovec {
+            iov_base: base as *mut _,
+            iov_len: len,
+        })
+        .collect()
 }
 
 /// `preadv` to any addresses. The caller answers for what stands there.
@@ -62,12 +78,20 @@ pub(crate) fn pwritev(fd: RawFd, segs: &[Seg], offset: u64) -> Outcome {
     outcome(unsafe { libc::pwritev64(fd, iov.as_ptr(), iov.len() as i32, offset as i64) })
 }
 
-/// Copies what can be read at `address`, at most `len` bytes, without a signal where nothing stands.
+/// Copies what can be read at `address`, at most `len` bytes, without a signal where nothing
+/// stands.
 pub(crate) fn peek(address: usize, len: usize) -> Vec<u8> {
     let mut out = vec![0_u8; len];
-    let local = libc::iovec { iov_base: address as *mut _, iov_len: len };
-    let remote = libc::iovec { iov_base: out.as_mut_ptr().cast(), iov_len: len };
-    // The foreign memory is on the local side, where the kernel copies instead of pinning: memfd_secret can be read that way.
+    let local = libc::iovec {
+        iov_base: address as *mut _,
+        iov_len: len,
+    };
+    let remote = libc::iovec {
+        iov_base: out.as_mut_ptr().cast(),
+        iov_len: len,
+    };
+    // The foreign memory is on the local side, where the kernel copies instead of pinning:
+    // memfd_secret can be read that way.
     // SAFETY: the kernel writes to `out` only, for its length.
     let got = unsafe { libc::process_vm_writev(libc::getpid(), &local, 1, &remote, 1, 0) };
     out.truncate(got.max(0) as usize);
@@ -80,7 +104,13 @@ pub(crate) fn read_range(fd: RawFd, offset: u64, len: usize) -> Vec<u8> {
     let mut done = 0;
     while done < len {
         // SAFETY: the rest of `out` is this function's own.
-        match unsafe { pread(fd, (out.as_mut_ptr() as usize + done, len - done), offset + done as u64) } {
+        match unsafe {
+            pread(
+                fd,
+                (out.as_mut_ptr() as usize + done, len - done),
+                offset + done as u64,
+            )
+        } {
             Ok(0) => break,
             Ok(count) => done += count,
             Err(errno) => panic!("comparing read at {offset}: errno {errno}"),
@@ -104,7 +134,11 @@ pub(crate) fn thread_faults() -> (i64, i64) {
     // SAFETY: an all-zero rusage is a valid value of the plain C struct, and getrusage fills it.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0, "getrusage");
+        assert_eq!(
+            libc::getrusage(libc::RUSAGE_THREAD, &mut usage),
+            0,
+            "getrusage"
+        );
         (usage.ru_minflt, usage.ru_majflt)
     }
 }
@@ -115,7 +149,8 @@ pub(crate) fn is_root() -> bool {
 }
 
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: the tests that close a descriptor under somebody's feet do it on purpose and own the number.
+    // SAFETY: the tests that close a descriptor under somebody's feet do it on purpose and own the
+    // number.
     unsafe { libc::close(fd) };
 }
 
@@ -143,8 +178,15 @@ pub(crate) fn memfd() -> io::Result<OwnedFd> {
 pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
-    assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0, "pipe2");
-    (owned(ends[0].into()).unwrap(), owned(ends[1].into()).unwrap())
+    assert_eq!(
+        unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) },
+        0,
+        "pipe2"
+    );
+    (
+        owned(ends[0].into()).unwrap(),
+        owned(ends[1].into()).unwrap(),
+    )
 }
 
 pub(crate) fn ftruncate(fd: RawFd, len: u64) {
@@ -159,18 +201,28 @@ pub(crate) fn fallocate(fd: RawFd, mode: i32, offset: u64, len: u64) -> bool {
     unsafe { libc::fallocate64(fd, mode, offset as i64, len as i64) == 0 }
 }
 
-/// Writes the file's dirty pages back and drops what the page cache has of it; a hint, so the result does not matter.
+/// Writes the file's dirty pages back and drops what the page cache has of it; a hint, so the
+/// result does not matter.
 pub(crate) fn drop_cache(fd: RawFd) {
     // SAFETY: numbers only.
     unsafe {
-        libc::sync_file_range(fd, 0, 0, libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER);
+        libc::sync_file_range(
+            fd,
+            0,
+            0,
+            libc::SYNC_FILE_RANGE_WAIT_BEFORE
+                | libc::SYNC_FILE_RANGE_WRITE
+                | libc::SYNC_FILE_RANGE_WAIT_AFTER,
+        );
         libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED);
     }
 }
 
-/// The error that the next fsync of this descriptor would give for writes of the past, if any. Takes it off.
+/// The error that the next fsync of this descriptor would give for writes of the past, if any.
+/// Takes it off.
 pub(crate) fn take_write_error(fd: RawFd) -> Option<i32> {
-    // SAFETY: numbers only. No byte is written: this waits for what is under way in the first page, and asks.
+    // SAFETY: numbers only. No byte is written: this waits for what is under way in the first page,
+    // and asks.
     let result = unsafe { libc::sync_file_range(fd, 0, 1, libc::SYNC_FILE_RANGE_WAIT_BEFORE) };
     (result != 0).then(errno)
 }
@@ -180,7 +232,8 @@ pub(crate) struct Twin(libc::pid_t);
 
 impl Twin {
     pub(crate) fn fork() -> Self {
-        // SAFETY: the child makes two system calls and no allocation, which is all that may be done after fork in a threaded process.
+        // SAFETY: the child makes two system calls and no allocation, which is all that may be done
+        // after fork in a threaded process.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: errno {}", errno());
         if pid == 0 {

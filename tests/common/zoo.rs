@@ -1,4 +1,5 @@
-//! The buffer zoo: memory of every kind that a request may be given, built twice alike for the two paths that are compared.
+//! The buffer zoo: memory of every kind that a request may be given, built twice alike for the two
+//! paths that are compared.
 //!
 //! It knows what the kernel makes of a page, and nothing of requests.
 
@@ -49,7 +50,8 @@ pub(crate) enum Kind {
     Memfd,
     /// Transparent huge pages, written.
     Huge,
-    /// 4 GiB of addresses, of which only the first pages can be used; the length is one of `VAST_LENGTHS`.
+    /// 4 GiB of addresses, of which only the first pages can be used; the length is one of
+    /// `VAST_LENGTHS`.
     Vast,
     /// Address zero.
     Null,
@@ -58,14 +60,23 @@ pub(crate) enum Kind {
 }
 
 /// Lengths around MAX_RW_COUNT (0x7ffff000), around 2 GiB, and such as no mapping can hold.
-pub(crate) const VAST_LENGTHS: [usize; 8] =
-    [0x7fff_efff, 0x7fff_f000, 0x7fff_f001, 0x8000_0000, 3 << 30, (1 << 47) - PAGE, isize::MAX as usize, usize::MAX];
+pub(crate) const VAST_LENGTHS: [usize; 8] = [
+    0x7fff_efff,
+    0x7fff_f000,
+    0x7fff_f001,
+    0x8000_0000,
+    3 << 30,
+    (1 << 47) - PAGE,
+    isize::MAX as usize,
+    usize::MAX,
+];
 
 /// One segment to build.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
     pub(crate) kind: Kind,
-    /// Where in its first page the segment starts, in bytes. `SameRange` takes the file offset's instead.
+    /// Where in its first page the segment starts, in bytes. `SameRange` takes the file offset's
+    /// instead.
     pub(crate) skew: usize,
     /// Bytes. `Vast` takes one of `VAST_LENGTHS` instead.
     pub(crate) len: usize,
@@ -77,12 +88,14 @@ pub(crate) struct Piece {
 
 /// What a segment may need from outside.
 pub(crate) struct Around<'a> {
-    /// Other files, filled with the pattern of `OTHER_SEED`, at least as long as any segment: one for private mappings, one for shared ones,
-    /// since a private page shows what goes into the shared one for only as long as nothing has copied it.
+    /// Other files, filled with the pattern of `OTHER_SEED`, at least as long as any segment: one
+    /// for private mappings, one for shared ones, since a private page shows what goes into the
+    /// shared one for only as long as nothing has copied it.
     pub(crate) other: &'a [File; 2],
     /// Files of `SHORT_BYTES` bytes to map beyond their end, likewise.
     pub(crate) short: &'a [File; 2],
-    /// A descriptor (read and write) of the file that the request is about, and where this segment's bytes are in it.
+    /// A descriptor (read and write) of the file that the request is about, and where this
+    /// segment's bytes are in it.
     pub(crate) own: &'a File,
     pub(crate) at: Option<u64>,
 }
@@ -94,7 +107,8 @@ pub(crate) const SHORT_BYTES: usize = 2 * PAGE + 100;
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) seg: Seg,
-    /// What of it may be looked at when the request is over, before the segment, in it and behind it.
+    /// What of it may be looked at when the request is over, before the segment, in it and behind
+    /// it.
     pub(crate) visible: Range<usize>,
     /// Its bytes change by themselves, so they are not compared.
     pub(crate) restless: bool,
@@ -114,13 +128,29 @@ pub(crate) fn available(kind: Kind) -> bool {
         ok
     };
     match kind {
-        Kind::Secret => *SECRET.get_or_init(|| told("memfd_secret buffers", secret(PAGE).is_some(), "memfd_secret is refused")),
+        Kind::Secret => *SECRET.get_or_init(|| {
+            told(
+                "memfd_secret buffers",
+                secret(PAGE).is_some(),
+                "memfd_secret is refused",
+            )
+        }),
         Kind::Guard => *GUARD.get_or_init(|| {
             let mapping = Mapping::anon(PAGE);
             let ok = mapping.advise(0..PAGE, MADV_GUARD_INSTALL).is_ok();
-            told("guard page buffers", ok, "MADV_GUARD_INSTALL is refused (Linux 6.13)")
+            told(
+                "guard page buffers",
+                ok,
+                "MADV_GUARD_INSTALL is refused (Linux 6.13)",
+            )
         }),
-        Kind::Vvar => *VVAR.get_or_init(|| told("[vvar] buffers", vvar().is_some(), "no [vvar] in /proc/self/maps")),
+        Kind::Vvar => *VVAR.get_or_init(|| {
+            told(
+                "[vvar] buffers",
+                vvar().is_some(),
+                "no [vvar] in /proc/self/maps",
+            )
+        }),
         _ => true,
     }
 }
@@ -149,7 +179,11 @@ pub(crate) fn vvar() -> Option<Range<usize>> {
 pub(crate) fn build(piece: &Piece, seed: u64, around: &Around<'_>) -> Built {
     let &Piece { skew, len, .. } = piece;
     let room = (skew + len).next_multiple_of(PAGE).max(PAGE);
-    let kind = if available(piece.kind) { piece.kind } else { Kind::Warm };
+    let kind = if available(piece.kind) {
+        piece.kind
+    } else {
+        Kind::Warm
+    };
     let start = (piece.odd_page % (room / PAGE)) * PAGE;
     let odd = start..(start + piece.odd_pages.max(1) * PAGE).min(room);
     match kind {
@@ -162,16 +196,32 @@ pub(crate) fn build(piece: &Piece, seed: u64, around: &Around<'_>) -> Built {
         }
         Kind::ReadOnly => anon(piece, room, seed, |mapping| mapping.protect(0..room, READ)),
         Kind::ReadOnlyPart => anon(piece, room, seed, |mapping| mapping.protect(odd, READ)),
-        Kind::NoAccess => anon(piece, room, seed, |mapping| mapping.protect(odd, libc::PROT_NONE)),
+        Kind::NoAccess => anon(piece, room, seed, |mapping| {
+            mapping.protect(odd, libc::PROT_NONE)
+        }),
         Kind::Hole => anon(piece, room, seed, |mapping| mapping.punch(odd)),
         Kind::Guard => anon(piece, room, seed, |mapping| {
-            mapping.advise(odd, MADV_GUARD_INSTALL).expect("guard pages");
+            mapping
+                .advise(odd, MADV_GUARD_INSTALL)
+                .expect("guard pages");
         }),
         Kind::BeyondEnd { shared } => {
             let from = piece.odd_page % 4 * PAGE;
-            file(piece, room, shared, &around.short[usize::from(shared)], from as u64)
+            file(
+                piece,
+                room,
+                shared,
+                &around.short[usize::from(shared)],
+                from as u64,
+            )
         }
-        Kind::OtherFile { shared } => file(piece, room, shared, &around.other[usize::from(shared)], (piece.odd_page % 4 * PAGE) as u64),
+        Kind::OtherFile { shared } => file(
+            piece,
+            room,
+            shared,
+            &around.other[usize::from(shared)],
+            (piece.odd_page % 4 * PAGE) as u64,
+        ),
         Kind::SameRange { shared } => same_range(piece, shared, seed, around),
         Kind::Secret => {
             let (mapping, fd) = secret(room).expect("memfd_secret");
@@ -179,14 +229,22 @@ pub(crate) fn build(piece: &Piece, seed: u64, around: &Around<'_>) -> Built {
             whole(piece, mapping, Some(fd))
         }
         Kind::SharedAnon => {
-            let mapping = Mapping::new(room, READ_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0).expect("shared anon");
+            let mapping = Mapping::new(
+                room,
+                READ_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+            .expect("shared anon");
             mapping.fill(0..room, seed);
             whole(piece, mapping, None)
         }
         Kind::Memfd => {
             let fd = sys::memfd().expect("memfd");
             sys::ftruncate(fd.as_raw_fd(), room as u64);
-            let mapping = Mapping::new(room, READ_WRITE, libc::MAP_SHARED, fd.as_raw_fd(), 0).expect("memfd mapping");
+            let mapping = Mapping::new(room, READ_WRITE, libc::MAP_SHARED, fd.as_raw_fd(), 0)
+                .expect("memfd mapping");
             whole(piece, mapping, Some(fd))
         }
         Kind::Huge => {
@@ -220,38 +278,80 @@ fn anon(piece: &Piece, room: usize, seed: u64, then: impl FnOnce(&Mapping)) -> B
 fn whole(piece: &Piece, mapping: Mapping, file: Option<OwnedFd>) -> Built {
     let seg = (mapping.address() + piece.skew, piece.len);
     let visible = mapping.address()..mapping.address() + mapping.len();
-    Built { seg, visible, restless: false, _keep: Some(mapping), _file: file }
+    Built {
+        seg,
+        visible,
+        restless: false,
+        _keep: Some(mapping),
+        _file: file,
+    }
 }
 
 fn bare(seg: Seg, restless: bool) -> Built {
-    Built { seg, visible: seg.0..seg.0, restless, _keep: None, _file: None }
+    Built {
+        seg,
+        visible: seg.0..seg.0,
+        restless,
+        _keep: None,
+        _file: None,
+    }
 }
 
 fn file(piece: &Piece, room: usize, shared: bool, file: &File, from: u64) -> Built {
-    let flags = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
-    let mapping = Mapping::new(room, READ_WRITE, flags, file.as_raw_fd(), from).expect("file mapping");
+    let flags = if shared {
+        libc::MAP_SHARED
+    } else {
+        libc::MAP_PRIVATE
+    };
+    let mapping =
+        Mapping::new(room, READ_WRITE, flags, file.as_raw_fd(), from).expect("file mapping");
     whole(piece, mapping, None)
 }
 
 fn same_range(piece: &Piece, shared: bool, seed: u64, around: &Around<'_>) -> Built {
-    let flags = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    let flags = if shared {
+        libc::MAP_SHARED
+    } else {
+        libc::MAP_PRIVATE
+    };
     let mapped = around.at.and_then(|at| {
         let skew = at as usize % PAGE;
-        let mapping = Mapping::new(skew + piece.len, READ_WRITE, flags, around.own.as_raw_fd(), at - skew as u64).ok()?;
+        let mapping = Mapping::new(
+            skew + piece.len,
+            READ_WRITE,
+            flags,
+            around.own.as_raw_fd(),
+            at - skew as u64,
+        )
+        .ok()?;
         Some(whole(&Piece { skew, ..*piece }, mapping, None))
     });
     // Offsets that no mapping can have: ordinary memory, on both sides.
-    mapped.unwrap_or_else(|| anon(piece, (piece.skew + piece.len).next_multiple_of(PAGE).max(PAGE), seed, |_| ()))
+    mapped.unwrap_or_else(|| {
+        anon(
+            piece,
+            (piece.skew + piece.len).next_multiple_of(PAGE).max(PAGE),
+            seed,
+            |_| (),
+        )
+    })
 }
 
 fn vast(piece: &Piece, seed: u64) -> Built {
     let reach = (piece.odd_pages % 80).max(1) * PAGE;
-    let mapping = Mapping::new(4 << 30, libc::PROT_NONE, ANON | libc::MAP_NORESERVE, -1, 0).expect("4 GiB of addresses");
+    let mapping = Mapping::new(4 << 30, libc::PROT_NONE, ANON | libc::MAP_NORESERVE, -1, 0)
+        .expect("4 GiB of addresses");
     mapping.protect(0..reach, READ_WRITE);
     mapping.fill(0..reach, seed);
     let address = mapping.address();
     let len = VAST_LENGTHS[piece.odd_page % VAST_LENGTHS.len()];
-    Built { seg: (address + piece.skew, len), visible: address..address + reach, restless: false, _keep: Some(mapping), _file: None }
+    Built {
+        seg: (address + piece.skew, len),
+        visible: address..address + reach,
+        restless: false,
+        _keep: Some(mapping),
+        _file: None,
+    }
 }
 
 /// Puts the pattern back into the file that `OtherFile` maps.
@@ -259,5 +359,7 @@ pub(crate) fn refresh_other(other: &File, bytes: usize) {
     use std::os::unix::fs::FileExt;
     static CONTENTS: OnceLock<Vec<u8>> = OnceLock::new();
     let contents = CONTENTS.get_or_init(|| patterned(8 << 20, OTHER_SEED));
-    other.write_all_at(&contents[..bytes], 0).expect("the other file");
+    other
+        .write_all_at(&contents[..bytes], 0)
+        .expect("the other file");
 }

@@ -17,13 +17,23 @@ fn memory(warm: bool) -> Mapping {
     memory
 }
 
-fn read(stage: &Stage, file: &File, memory: &Mapping, skew: usize, len: usize, offset: u64, policy: Policy) -> usize {
+fn read(
+    stage: &Stage,
+    file: &File,
+    memory: &Mapping,
+    skew: usize,
+    len: usize,
+    offset: u64,
+    policy: Policy,
+) -> usize {
     // SAFETY: the mapping outlives `block_on`, which returns when the request has ended.
-    let request = unsafe { file.read_raw_at((memory.address() + skew) as *mut u8, len, offset, policy) };
+    let request =
+        unsafe { file.read_raw_at((memory.address() + skew) as *mut u8, len, offset, policy) };
     stage.engine.block_on(request).unwrap()
 }
 
-/// Runs the body with a direct file of 4 MiB, and gives what was counted by it; false if files here are not direct.
+/// Runs the body with a direct file of 4 MiB, and gives what was counted by it; false if files here
+/// are not direct.
 fn counted(stage: &Stage, body: impl FnOnce(&File)) -> Option<(Stats, Stats)> {
     let file = stage.file("file", BYTES);
     if let IoPath::Buffered(reason) = file.path() {
@@ -41,7 +51,10 @@ fn warm_memory_is_looked_at_and_nothing_else() {
         let memory = memory(true);
         let Some((before, after)) = counted(stage, |file| {
             for at in (0..BYTES).step_by(65536) {
-                assert_eq!(read(stage, file, &memory, at, 65536, at as u64, Policy::Look), 65536);
+                assert_eq!(
+                    read(stage, file, &memory, at, 65536, at as u64, Policy::Look),
+                    65536
+                );
             }
         }) else {
             return;
@@ -50,8 +63,20 @@ fn warm_memory_is_looked_at_and_nothing_else() {
         assert_eq!(after.requests - before.requests, requests, "{after}");
         assert_eq!(after.looked - before.looked, requests, "{after}");
         assert_eq!(after.resident - before.resident, requests, "{after}");
-        assert_eq!(after.bytes_read - before.bytes_read, BYTES as u64, "{after}");
-        let odd = |stats: &Stats| (stats.fault_in_rounds, stats.bounced, stats.buffered, stats.prefix_submissions, stats.resubmissions);
+        assert_eq!(
+            after.bytes_read - before.bytes_read,
+            BYTES as u64,
+            "{after}"
+        );
+        let odd = |stats: &Stats| {
+            (
+                stats.fault_in_rounds,
+                stats.bounced,
+                stats.buffered,
+                stats.prefix_submissions,
+                stats.resubmissions,
+            )
+        };
         assert_eq!(odd(&before), odd(&after), "{after}");
     });
 }
@@ -67,8 +92,15 @@ fn cold_memory_is_faulted_in() {
                 return;
             };
             assert!(memory.bytes() == patterned(BYTES, SEED));
-            assert!(after.fault_in_rounds > before.fault_in_rounds, "{policy:?}: {after}");
-            assert_eq!((before.bounced, before.buffered), (after.bounced, after.buffered), "{after}");
+            assert!(
+                after.fault_in_rounds > before.fault_in_rounds,
+                "{policy:?}: {after}"
+            );
+            assert_eq!(
+                (before.bounced, before.buffered),
+                (after.bounced, after.buffered),
+                "{after}"
+            );
         }
     });
 }
@@ -78,11 +110,18 @@ fn trusted_memory_is_not_looked_at() {
     each_stage(16, |stage| {
         let memory = memory(true);
         let Some((before, after)) = counted(stage, |file| {
-            assert_eq!(read(stage, file, &memory, 0, 65536, 0, Policy::Trust), 65536);
+            assert_eq!(
+                read(stage, file, &memory, 0, 65536, 0, Policy::Trust),
+                65536
+            );
         }) else {
             return;
         };
-        assert_eq!((after.looked, after.fault_in_rounds), (before.looked, before.fault_in_rounds), "{after}");
+        assert_eq!(
+            (after.looked, after.fault_in_rounds),
+            (before.looked, before.fault_in_rounds),
+            "{after}"
+        );
     });
 }
 
@@ -95,13 +134,19 @@ fn what_alignment_forbids_goes_another_way() {
                 if file.alignment().offset == 1 || (skew != 0 && file.alignment().mem == 1) {
                     return;
                 }
-                assert_eq!(read(stage, file, &memory, skew, len, offset, Policy::Look), len);
+                assert_eq!(
+                    read(stage, file, &memory, skew, len, offset, Policy::Look),
+                    len
+                );
             }) else {
                 return;
             };
             if after.requests > before.requests {
                 let ways = |stats: &Stats| stats.bounced + stats.buffered;
-                assert!(ways(&after) > ways(&before), "{len} bytes at {offset} to memory + {skew}: {after}");
+                assert!(
+                    ways(&after) > ways(&before),
+                    "{len} bytes at {offset} to memory + {skew}: {after}"
+                );
             }
         }
     });
@@ -113,11 +158,17 @@ fn a_prefix_is_counted_when_the_tail_is_not_there() {
         let memory = memory(true);
         memory.punch(8 * PAGE..BYTES);
         let Some((before, after)) = counted(stage, |file| {
-            assert_eq!(read(stage, file, &memory, 0, 16 * PAGE, 0, Policy::Look), 8 * PAGE);
+            assert_eq!(
+                read(stage, file, &memory, 0, 16 * PAGE, 0, Policy::Look),
+                8 * PAGE
+            );
         }) else {
             return;
         };
-        assert!(after.prefix_submissions > before.prefix_submissions, "{after}");
+        assert!(
+            after.prefix_submissions > before.prefix_submissions,
+            "{after}"
+        );
         assert!(after.fault_in_failed > before.fault_in_failed, "{after}");
     });
 }
@@ -130,7 +181,9 @@ fn pinned_memory_is_not_looked_at() {
             return;
         }
         let Some((before, after)) = counted(stage, |file| {
-            let (count, _) = stage.engine.block_on(file.read_at(pool.get().expect("free"), 0));
+            let (count, _) = stage
+                .engine
+                .block_on(file.read_at(pool.get().expect("free"), 0));
             assert_eq!(count.unwrap(), 65536);
         }) else {
             return;
@@ -150,7 +203,9 @@ fn every_request_that_starts_also_ends_in_the_books() {
         for round in 0..20 {
             // Some given up, some waited for.
             drop(file.read_at(vec![0; 4096], round * 4096));
-            let (count, _) = stage.engine.block_on(file.read_at(AlignedBuf::new(8192).unwrap(), round * 4096));
+            let (count, _) = stage
+                .engine
+                .block_on(file.read_at(AlignedBuf::new(8192).unwrap(), round * 4096));
             assert_eq!(count.unwrap(), 8192);
         }
         let (count, _) = stage.engine.block_on(file.write_at(vec![1; 5000], 0));
@@ -165,6 +220,13 @@ fn every_request_that_starts_also_ends_in_the_books() {
         assert_eq!(stats.latency.count(), stats.ended.div_ceil(64), "{stats}");
         assert_eq!(stats.bytes_written, 5000, "{stats}");
         assert!(stats.bytes_read >= 20 * 8192, "{stats}");
-        assert!(!stats.to_string().is_empty() && stage.engine.info().to_string().contains(stage.engine.info().backend));
+        assert!(
+            !stats.to_string().is_empty()
+                && stage
+                    .engine
+                    .info()
+                    .to_string()
+                    .contains(stage.engine.info().backend)
+        );
     });
 }

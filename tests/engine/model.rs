@@ -1,4 +1,5 @@
-//! A file is a vector of bytes: any sequence of operations gives what the same sequence on a `Vec<u8>` gives.
+//! A file is a vector of bytes: any sequence of operations gives what the same sequence on a
+//! `Vec<u8>` gives.
 
 use super::{SEED, each_stage};
 use crate::common::futures::join_all;
@@ -24,11 +25,20 @@ enum Op {
 }
 
 fn places() -> impl Strategy<Value = usize> {
-    prop_oneof![0_usize..260_000, (0_usize..64).prop_map(|n| n * 4096), (0_usize..500).prop_map(|n| n * 512)]
+    prop_oneof![
+        0_usize..260_000,
+        (0_usize..64).prop_map(|n| n * 4096),
+        (0_usize..500).prop_map(|n| n * 512)
+    ]
 }
 
 fn lengths() -> impl Strategy<Value = usize> {
-    prop_oneof![0_usize..100, 0_usize..40_000, (0_usize..20).prop_map(|n| n * 4096), (0_usize..50).prop_map(|n| n * 512)]
+    prop_oneof![
+        0_usize..100,
+        0_usize..40_000,
+        (0_usize..20).prop_map(|n| n * 4096),
+        (0_usize..50).prop_map(|n| n * 512)
+    ]
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -59,7 +69,12 @@ fn part(model: &[u8], at: usize, len: usize) -> &[u8] {
 #[test]
 fn a_file_behaves_like_a_vector_of_bytes() {
     each_stage(8, |stage| {
-        let config = Config { cases: 12, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+        let config = Config {
+            cases: 12,
+            failure_persistence: None,
+            max_shrink_iters: 400,
+            ..Config::default()
+        };
         let result = TestRunner::new(config).run(&prop::collection::vec(ops(), 1..60), |ops| {
             let file = stage.file("model", START);
             let engine = &stage.engine;
@@ -81,7 +96,8 @@ fn a_file_behaves_like_a_vector_of_bytes() {
                     Op::Read(at, len, aligned) => {
                         let expected = part(&model, at, len);
                         let (result, held) = if aligned {
-                            let (result, buffer) = engine.block_on(file.read_at(AlignedBuf::new(len).unwrap(), at as u64));
+                            let (result, buffer) = engine
+                                .block_on(file.read_at(AlignedBuf::new(len).unwrap(), at as u64));
                             (result, buffer.to_vec())
                         } else {
                             engine.block_on(file.read_at(vec![0; len], at as u64))
@@ -90,10 +106,16 @@ fn a_file_behaves_like_a_vector_of_bytes() {
                         prop_assert!(held[..expected.len()] == *expected);
                     }
                     Op::Writev(at, lens, seed) => {
-                        let parts: Vec<_> = lens.iter().map(|&len| patterned(len, seed + len as u64)).collect();
+                        let parts: Vec<_> = lens
+                            .iter()
+                            .map(|&len| patterned(len, seed + len as u64))
+                            .collect();
                         let joined = parts.concat();
                         put(&mut model, at, &joined);
-                        prop_assert_eq!(engine.block_on(file.writev_at(parts, at as u64)).0.unwrap(), joined.len());
+                        prop_assert_eq!(
+                            engine.block_on(file.writev_at(parts, at as u64)).0.unwrap(),
+                            joined.len()
+                        );
                     }
                     Op::Readv(at, lens) => {
                         let expected = part(&model, at, lens.iter().sum());
@@ -107,8 +129,12 @@ fn a_file_behaves_like_a_vector_of_bytes() {
                         engine.block_on(file.set_len(len as u64)).unwrap();
                     }
                     Op::Together(places) => {
-                        let reads = places.iter().map(|&(at, len)| file.read_at(vec![0; len], at as u64));
-                        for ((result, held), &(at, len)) in engine.block_on(join_all(reads)).into_iter().zip(&places) {
+                        let reads = places
+                            .iter()
+                            .map(|&(at, len)| file.read_at(vec![0; len], at as u64));
+                        for ((result, held), &(at, len)) in
+                            engine.block_on(join_all(reads)).into_iter().zip(&places)
+                        {
                             let expected = part(&model, at, len);
                             prop_assert_eq!(result.unwrap(), expected.len());
                             prop_assert!(held[..expected.len()] == *expected);
@@ -127,7 +153,8 @@ fn a_file_behaves_like_a_vector_of_bytes() {
     });
 }
 
-/// Writes to places that do not overlap, all in flight together, some sharing a block with their neighbour.
+/// Writes to places that do not overlap, all in flight together, some sharing a block with their
+/// neighbour.
 #[test]
 fn neighbours_that_share_a_block_do_not_undo_each_other() {
     each_stage(32, |stage| {
@@ -144,12 +171,18 @@ fn neighbours_that_share_a_block_do_not_undo_each_other() {
             for (at, bytes) in &pieces {
                 put(&mut model, *at, bytes);
             }
-            let writes = pieces.into_iter().map(|(at, bytes)| file.write_at(bytes, at as u64));
+            let writes = pieces
+                .into_iter()
+                .map(|(at, bytes)| file.write_at(bytes, at as u64));
             for (result, bytes) in stage.engine.block_on(join_all(writes)) {
                 assert_eq!(result.unwrap(), bytes.len());
             }
             let now = stage.bytes("file");
-            assert!(now == model, "round {round}: {}", crate::common::files::first_difference(&now, &model, 0));
+            assert!(
+                now == model,
+                "round {round}: {}",
+                crate::common::files::first_difference(&now, &model, 0)
+            );
         }
     });
 }

@@ -14,7 +14,10 @@ fn a_pool_gives_as_many_buffers_as_it_has_and_takes_them_back() {
         assert!(pool.get().is_none(), "there are only four");
         let mut addresses: Vec<_> = held.iter().map(|buffer| buffer.as_ptr() as usize).collect();
         addresses.sort_unstable();
-        assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= 8192), "two buffers overlap");
+        assert!(
+            addresses.windows(2).all(|pair| pair[1] - pair[0] >= 8192),
+            "two buffers overlap"
+        );
         assert!(held.iter().all(|buffer| buffer.len() == 8192));
         drop(held.pop());
         let again = pool.get().expect("the one that was given back");
@@ -35,12 +38,25 @@ fn pool_buffers_carry_any_request() {
         let pool = stage.engine.pool(8, 65536).unwrap();
         let mut model = patterned(1 << 20, SEED);
         for round in 0..40_usize {
-            // Aligned and not, so that the fixed path and the copies take turns on the same buffers.
-            let places: Vec<usize> = (0..8).map(|i| (i * 120_000 + round * if round % 2 == 0 { 4096 } else { 1013 }) % 950_000).collect();
-            let reads = places.iter().map(|&at| file.read_at(pool.get().expect("all are back"), at as u64));
-            for ((result, mut buffer), &at) in stage.engine.block_on(join_all(reads)).into_iter().zip(&places) {
+            // Aligned and not, so that the fixed path and the copies take turns on the same
+            // buffers.
+            let places: Vec<usize> = (0..8)
+                .map(|i| (i * 120_000 + round * if round % 2 == 0 { 4096 } else { 1013 }) % 950_000)
+                .collect();
+            let reads = places
+                .iter()
+                .map(|&at| file.read_at(pool.get().expect("all are back"), at as u64));
+            for ((result, mut buffer), &at) in stage
+                .engine
+                .block_on(join_all(reads))
+                .into_iter()
+                .zip(&places)
+            {
                 assert_eq!(result.unwrap(), 65536);
-                assert!(buffer[..] == model[at..at + 65536], "round {round}, at {at}");
+                assert!(
+                    buffer[..] == model[at..at + 65536],
+                    "round {round}, at {at}"
+                );
                 buffer.iter_mut().for_each(|byte| *byte = !*byte);
                 model[at..at + 65536].copy_from_slice(&buffer[..]);
                 let (result, _buffer) = stage.engine.block_on(file.write_at(buffer, at as u64));
@@ -62,7 +78,10 @@ fn parts_of_a_region_never_overlap() {
         assert!(region.slice(4096..12_288).is_none(), "overlaps");
         assert!(region.slice(8191..8192).is_none(), "overlaps");
         let second = region.slice(8192..12_288).expect("beside it");
-        assert!(region.slice((1 << 20) - 1..(1 << 20) + 1).is_none(), "behind the end");
+        assert!(
+            region.slice((1 << 20) - 1..(1 << 20) + 1).is_none(),
+            "behind the end"
+        );
         drop(first);
         let first = region.slice(100..8192).expect("given back");
         drop((first, second));
@@ -84,8 +103,15 @@ fn parts_of_a_region_carry_any_request() {
             (200_001, 100_000, 77),
             (524_288, 524_288, 524_288),
         ];
-        let reads = parts.map(|(from, len, at)| file.read_at(region.slice(from..from + len).expect("free"), at as u64));
-        for ((result, part), (from, len, at)) in stage.engine.block_on(join_all(reads)).into_iter().zip(parts) {
+        let reads = parts.map(|(from, len, at)| {
+            file.read_at(region.slice(from..from + len).expect("free"), at as u64)
+        });
+        for ((result, part), (from, len, at)) in stage
+            .engine
+            .block_on(join_all(reads))
+            .into_iter()
+            .zip(parts)
+        {
             assert_eq!(result.unwrap(), len, "{from}");
             assert!(part[..] == expected[at..at + len], "{from}");
         }
@@ -101,10 +127,15 @@ fn pinned_buffers_serve_other_engines_too() {
         let pool = stage.engine.pool(1, 8192).unwrap();
         for backend in setup::backends() {
             let other = setup::engine(backend);
-            let other_file = OpenOptions::new().read(true).open(&other, stage.path("file")).unwrap();
-            // The other engine has a pool as well: an index of the one must not be taken for one of the other.
+            let other_file = OpenOptions::new()
+                .read(true)
+                .open(&other, stage.path("file"))
+                .unwrap();
+            // The other engine has a pool as well: an index of the one must not be taken for one of
+            // the other.
             let other_pool = other.pool(1, 8192).unwrap();
-            let (result, buffer) = other.block_on(other_file.read_at(pool.get().expect("free"), 4096));
+            let (result, buffer) =
+                other.block_on(other_file.read_at(pool.get().expect("free"), 4096));
             assert_eq!(result.unwrap(), 8192);
             assert!(buffer[..] == expected[4096..4096 + 8192]);
             assert!(other_pool.get().expect("free")[..] != expected[4096..4096 + 8192]);

@@ -1,4 +1,5 @@
-//! A buffer whose memory the test can get at while a request has it, and that says when it is dropped.
+//! A buffer whose memory the test can get at while a request has it, and that says when it is
+//! dropped.
 
 use crate::common::mapping::Mapping;
 use nofault::{IoBuf, IoBufMut};
@@ -14,7 +15,11 @@ pub(crate) struct Held {
 impl Held {
     /// Fresh memory, of which no page is there.
     pub(crate) fn new(len: usize, dropped: &Sender<()>) -> Held {
-        Held { memory: Arc::new(Mapping::anon(len)), len, dropped: dropped.clone() }
+        Held {
+            memory: Arc::new(Mapping::anon(len)),
+            len,
+            dropped: dropped.clone(),
+        }
     }
 
     pub(crate) fn memory(&self) -> Arc<Mapping> {
@@ -28,7 +33,8 @@ impl Drop for Held {
     }
 }
 
-// SAFETY: the mapping stays where it is as long as somebody holds it, and nobody touches it but by the request and, after it, the test.
+// SAFETY: the mapping stays where it is as long as somebody holds it, and nobody touches it but by
+// the request and, after it, the test.
 unsafe impl IoBuf for Held {
     fn stable_ptr(&self) -> *const u8 {
         self.memory.address() as *const u8

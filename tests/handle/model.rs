@@ -1,4 +1,5 @@
-//! Random requests on a file through a handle, and the same ones by pread and pwrite on a second file.
+//! Random requests on a file through a handle, and the same ones by pread and pwrite on a second
+//! file.
 
 use crate::common::files;
 use crate::common::mapping::patterned;
@@ -30,7 +31,13 @@ impl Random {
 }
 
 /// `plain` and `twin` are alike; `plain` is the file that the handle has open.
-pub(crate) fn compare(handle: &Handle, file: &File, plain: &std::fs::File, twin: &std::fs::File, requests: usize) {
+pub(crate) fn compare(
+    handle: &Handle,
+    file: &File,
+    plain: &std::fs::File,
+    twin: &std::fs::File,
+    requests: usize,
+) {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for number in 0..requests {
         let (offset, len) = (random.number(1 << 21), random.number(1 << 18) as usize);
@@ -42,12 +49,16 @@ pub(crate) fn compare(handle: &Handle, file: &File, plain: &std::fs::File, twin:
                 0 => handle.block_on(file.write_at(bytes, offset)).0,
                 1 => {
                     let (head, tail) = bytes.split_at(len / 3);
-                    handle.block_on(file.writev_at(vec![head.to_vec(), tail.to_vec()], offset)).0
+                    handle
+                        .block_on(file.writev_at(vec![head.to_vec(), tail.to_vec()], offset))
+                        .0
                 }
                 _ => {
                     let mut aligned = AlignedBuf::new(len + 1).unwrap();
                     aligned[..len].copy_from_slice(&bytes);
-                    handle.block_on(file.write_at(aligned.slice(..len), offset)).0
+                    handle
+                        .block_on(file.write_at(aligned.slice(..len), offset))
+                        .0
                 }
             };
             assert_eq!(count.unwrap(), expected, "write, {what}");
@@ -56,11 +67,14 @@ pub(crate) fn compare(handle: &Handle, file: &File, plain: &std::fs::File, twin:
             let expected = twin.read_at(&mut model, offset).unwrap();
             let (count, buffer) = match random.below(2) {
                 0 => {
-                    let (count, slice) = handle.block_on(file.read_at(Vec::with_capacity(len).slice(..len), offset));
+                    let (count, slice) =
+                        handle.block_on(file.read_at(Vec::with_capacity(len).slice(..len), offset));
                     (count, slice.into_inner())
                 }
                 _ => {
-                    let (count, slice) = handle.block_on(file.read_at(AlignedBuf::new(len + 1).unwrap().slice(..len), offset));
+                    let (count, slice) = handle.block_on(
+                        file.read_at(AlignedBuf::new(len + 1).unwrap().slice(..len), offset),
+                    );
                     (count, slice.into_inner()[..expected].to_vec())
                 }
             };

@@ -111,11 +111,23 @@ fn lengths() -> impl Strategy<Value = usize> {
 }
 
 fn pieces() -> impl Strategy<Value = Piece> {
-    (kinds(), skews(), lengths(), 0_usize..64, 1_usize..6).prop_map(|(kind, skew, len, odd_page, odd_pages)| {
-        // Up to 79 usable pages in the vast one.
-        let odd_pages = if kind == Kind::Vast { odd_pages * odd_page % 79 + 1 } else { odd_pages };
-        Piece { kind, skew, len, odd_page, odd_pages }
-    })
+    (kinds(), skews(), lengths(), 0_usize..64, 1_usize..6).prop_map(
+        |(kind, skew, len, odd_page, odd_pages)| {
+            // Up to 79 usable pages in the vast one.
+            let odd_pages = if kind == Kind::Vast {
+                odd_pages * odd_page % 79 + 1
+            } else {
+                odd_pages
+            };
+            Piece {
+                kind,
+                skew,
+                len,
+                odd_page,
+                odd_pages,
+            }
+        },
+    )
 }
 
 fn places() -> impl Strategy<Value = Place> {
@@ -129,7 +141,8 @@ fn places() -> impl Strategy<Value = Place> {
         2 => (-40_i64..40).prop_map(|n| Place::Near(n * 512)),
         2 => Just(Place::Near(0)),
         1 => select(vec![
-            // 1 TiB; ext4's largest file and what is around it; the largest offset; negative ones, of which -1 has a meaning in io_uring.
+            // 1 TiB; ext4's largest file and what is around it; the largest offset; negative ones,
+            // of which -1 has a meaning in io_uring.
             1 << 40,
             (1 << 40) + 7,
             (1 << 44) - 4096,
@@ -171,13 +184,22 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
     let ways = prop_oneof![Just(Way::Read), Just(Way::Write)];
     let counts = prop_oneof![4 => 1_usize..2, 3 => 2_usize..6, 1 => 0_usize..12];
     let buffers = counts.prop_flat_map(|count| prop::collection::vec(pieces(), count));
-    (shapes(), caches, ways, calls(), places(), buffers, 0_u64..1000).prop_map(|(shape, cache, way, call, place, pieces, seed)| Case {
-        shape,
-        cache,
-        way,
-        call,
-        place,
-        pieces,
-        seed,
-    })
+    (
+        shapes(),
+        caches,
+        ways,
+        calls(),
+        places(),
+        buffers,
+        0_u64..1000,
+    )
+        .prop_map(|(shape, cache, way, call, place, pieces, seed)| Case {
+            shape,
+            cache,
+            way,
+            call,
+            place,
+            pieces,
+            seed,
+        })
 }

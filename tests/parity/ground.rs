@@ -51,7 +51,9 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(backend: Backend, folder: &Path) -> Self {
         let two = |name: &str, bytes: usize, seed: u64| {
-            [0, 1].map(|shared| files::make_patterned(&folder.join(format!("{name}-{shared}")), bytes, seed))
+            [0, 1].map(|shared| {
+                files::make_patterned(&folder.join(format!("{name}-{shared}")), bytes, seed)
+            })
         };
         let side = |name: &str| Side {
             other: two(&format!("other-{name}"), OTHER_BYTES, OTHER_SEED),
@@ -77,8 +79,17 @@ impl Ground {
             let path = self.folder.join(format!("{}-a", case.shape));
             let ours = files::make(&path);
             let theirs = files::make(&self.folder.join(format!("{}-b", case.shape)));
-            let direct = OpenOptions::new().read(true).write(true).open(&self.engine, &path).expect("open the direct file");
-            Pair { direct, ours, theirs, changed: true }
+            let direct = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&self.engine, &path)
+                .expect("open the direct file");
+            Pair {
+                direct,
+                ours,
+                theirs,
+                changed: true,
+            }
         });
         if pair.changed {
             shape.lay_out(&pair.ours);
@@ -86,7 +97,11 @@ impl Ground {
             pair.changed = false;
         }
         // Also when the comparison below fails: the next case must not inherit anything.
-        pair.changed = case.way == Way::Write || case.pieces.iter().any(|piece| matches!(piece.kind, Kind::SameRange { .. }));
+        pair.changed = case.way == Way::Write
+            || case
+                .pieces
+                .iter()
+                .any(|piece| matches!(piece.kind, Kind::SameRange { .. }));
         if matches!(case.cache, Cache::Dropped) {
             sys::drop_cache(pair.ours.as_raw_fd());
         }
@@ -105,8 +120,16 @@ impl Ground {
     /// A read may have filled the other files through a shared mapping.
     fn refresh(&self, case: &Case) {
         let shared = |kind| matches!(kind, Kind::OtherFile { shared: true });
-        let longest = case.pieces.iter().filter(|piece| shared(piece.kind)).map(|piece| piece.len).max();
-        let beyond = case.pieces.iter().any(|piece| piece.kind == Kind::BeyondEnd { shared: true });
+        let longest = case
+            .pieces
+            .iter()
+            .filter(|piece| shared(piece.kind))
+            .map(|piece| piece.len)
+            .max();
+        let beyond = case
+            .pieces
+            .iter()
+            .any(|piece| piece.kind == Kind::BeyondEnd { shared: true });
         for side in &self.sides {
             if let Some(len) = longest {
                 zoo::refresh_other(&side.other[1], (len + 8 * PAGE).min(OTHER_BYTES));
@@ -115,7 +138,9 @@ impl Ground {
                 use std::os::unix::fs::FileExt;
                 // From nothing, so that the rest of the last page is zero again.
                 sys::ftruncate(side.short[1].as_raw_fd(), 0);
-                side.short[1].write_all_at(&patterned(SHORT_BYTES, 5), 0).expect("the short file");
+                side.short[1]
+                    .write_all_at(&patterned(SHORT_BYTES, 5), 0)
+                    .expect("the short file");
             }
         }
     }
@@ -141,41 +166,82 @@ fn show(outcome: Outcome) -> String {
 }
 
 fn same_outcome(ours: Outcome, theirs: Outcome) -> Result<(), Difference> {
-    if ours == theirs { Ok(()) } else { Err(Difference(format!("nofault gives {}, the buffered path {}", show(ours), show(theirs)))) }
+    if ours == theirs {
+        Ok(())
+    } else {
+        Err(Difference(format!(
+            "nofault gives {}, the buffered path {}",
+            show(ours),
+            show(theirs)
+        )))
+    }
 }
 
-fn same_files(pair: &Pair, case: &Case, count: usize, except: &[std::ops::Range<u64>]) -> Result<(), Difference> {
-    // A direct write that meets pages of its range in the page cache again afterwards leaves EIO for the next fsync.
+fn same_files(
+    pair: &Pair,
+    case: &Case,
+    count: usize,
+    except: &[std::ops::Range<u64>],
+) -> Result<(), Difference> {
+    // A direct write that meets pages of its range in the page cache again afterwards leaves EIO
+    // for the next fsync.
     if let Some(errno) = sys::take_write_error(pair.ours.as_raw_fd()) {
-        return Err(Difference(format!("the next fsync would give errno {errno}: direct and buffered writes collided")));
+        return Err(Difference(format!(
+            "the next fsync would give errno {errno}: direct and buffered writes collided"
+        )));
     }
     let start = case.offset().min(i64::MAX as u64);
-    files::difference(&pair.ours, &pair.theirs, start..start.saturating_add(count as u64), except)
-        .map_or(Ok(()), |what| Err(Difference(what)))
+    files::difference(
+        &pair.ours,
+        &pair.theirs,
+        start..start.saturating_add(count as u64),
+        except,
+    )
+    .map_or(Ok(()), |what| Err(Difference(what)))
 }
 
 /// The request's buffers on one side. Only the first piece counts for a call with one segment.
 fn build(case: &Case, own: &std::fs::File, side: &Side) -> Vec<Built> {
     let mut at = Some(case.offset());
     let mut built = Vec::new();
-    let pieces = if matches!(case.call, Call::Raw(_)) { &case.pieces[..case.pieces.len().min(1)] } else { &case.pieces };
+    let pieces = if matches!(case.call, Call::Raw(_)) {
+        &case.pieces[..case.pieces.len().min(1)]
+    } else {
+        &case.pieces
+    };
     for (index, piece) in pieces.iter().enumerate() {
-        let around = Around { other: &side.other, short: &side.short, own, at };
+        let around = Around {
+            other: &side.other,
+            short: &side.short,
+            own,
+            at,
+        };
         let mut next = zoo::build(piece, case.seed + index as u64 * 31, &around);
         let end = at.and_then(|at| at.checked_add(next.seg.1 as u64));
-        // What stands in the last page behind the end of the file is nobody's: XFS shows what was in the memory before.
+        // What stands in the last page behind the end of the file is nobody's: XFS shows what was
+        // in the memory before.
         let own = matches!(piece.kind, Kind::SameRange { .. });
-        next.restless |= own && case.way == Way::Write && end.is_none_or(|end| end > SHAPES[case.shape].size());
+        next.restless |=
+            own && case.way == Way::Write && end.is_none_or(|end| end > SHAPES[case.shape].size());
         at = end;
         built.push(next);
     }
     built
 }
 
-fn raw(case: &Case, engine: &Engine, pair: &Pair, sides: &[Side; 2]) -> Result<&'static str, Difference> {
+fn raw(
+    case: &Case,
+    engine: &Engine,
+    pair: &Pair,
+    sides: &[Side; 2],
+) -> Result<&'static str, Difference> {
     let ours = build(case, &pair.ours, &sides[0]);
     let theirs = build(case, &pair.theirs, &sides[1]);
-    let _twin = case.pieces.iter().any(|piece| piece.kind == Kind::Cow).then(Twin::fork);
+    let _twin = case
+        .pieces
+        .iter()
+        .any(|piece| piece.kind == Kind::Cow)
+        .then(Twin::fork);
     let segs = |built: &[Built]| built.iter().map(|b| b.seg).collect::<Vec<Seg>>();
     let (our_segs, their_segs) = (segs(&ours), segs(&theirs));
     let single = |segs: &[Seg]| segs.first().copied().unwrap_or((0, 0));
@@ -196,14 +262,24 @@ fn raw(case: &Case, engine: &Engine, pair: &Pair, sides: &[Side; 2]) -> Result<&
     // SAFETY: as above; `block_on` returns only when the request has ended.
     let got = sys::outcome_of(unsafe {
         match (case.way, case.call) {
-            (Way::Read, Call::Raw(policy)) => engine.block_on(file.read_raw_at(address as *mut u8, len, offset, policy)),
-            (Way::Write, Call::Raw(policy)) => engine.block_on(file.write_raw_at(address as *const u8, len, offset, policy)),
+            (Way::Read, Call::Raw(policy)) => {
+                engine.block_on(file.read_raw_at(address as *mut u8, len, offset, policy))
+            }
+            (Way::Write, Call::Raw(policy)) => {
+                engine.block_on(file.write_raw_at(address as *const u8, len, offset, policy))
+            }
             (Way::Read, Call::RawVectored(policy)) => {
-                let segs = our_segs.iter().map(|&(address, len)| (address as *mut u8, len)).collect();
+                let segs = our_segs
+                    .iter()
+                    .map(|&(address, len)| (address as *mut u8, len))
+                    .collect();
                 engine.block_on(file.readv_raw_at(segs, offset, policy))
             }
             (Way::Write, Call::RawVectored(policy)) => {
-                let segs = our_segs.iter().map(|&(address, len)| (address as *const u8, len)).collect();
+                let segs = our_segs
+                    .iter()
+                    .map(|&(address, len)| (address as *const u8, len))
+                    .collect();
                 engine.block_on(file.writev_raw_at(segs, offset, policy))
             }
             _ => unreachable!("raw calls only"),
@@ -211,8 +287,11 @@ fn raw(case: &Case, engine: &Engine, pair: &Pair, sides: &[Side; 2]) -> Result<&
     });
     same_outcome(got, expected)?;
     let count = got.unwrap_or(0);
-    let wanted = our_segs.iter().fold(0_usize, |sum, seg| sum.saturating_add(seg.1));
-    // After a short copy XFS shows old memory in the rest of what was asked for, on the buffered side (Linux 6.18): no measure for anybody.
+    let wanted = our_segs
+        .iter()
+        .fold(0_usize, |sum, seg| sum.saturating_add(seg.1));
+    // After a short copy XFS shows old memory in the rest of what was asked for, on the buffered
+    // side (Linux 6.18): no measure for anybody.
     let torn = case.way == Way::Write && count < wanted && on_xfs(&pair.theirs);
     if case.way == Way::Write {
         let mut except = restless(&ours, offset);
@@ -223,7 +302,13 @@ fn raw(case: &Case, engine: &Engine, pair: &Pair, sides: &[Side; 2]) -> Result<&
     }
     // A mapping of the file shows what [vvar] left in it.
     let restless = torn || ours.iter().any(|built| built.restless);
-    if !(restless && case.way == Way::Write && case.pieces.iter().any(|piece| matches!(piece.kind, Kind::SameRange { .. }))) {
+    if !(restless
+        && case.way == Way::Write
+        && case
+            .pieces
+            .iter()
+            .any(|piece| matches!(piece.kind, Kind::SameRange { .. })))
+    {
         same_buffers(case.way, &ours, &theirs, count)?;
     }
     Ok(name_of(got, wanted))
@@ -254,8 +339,14 @@ fn restless(built: &[Built], offset: u64) -> Vec<std::ops::Range<u64>> {
 /// Longest stretch of one segment that is compared, in bytes.
 const LOOK: usize = 3 << 20;
 
-/// Before and behind the segment nothing may have changed; in it the first `count` bytes of a read, and all bytes of a write, are compared.
-fn same_buffers(way: Way, ours: &[Built], theirs: &[Built], count: usize) -> Result<(), Difference> {
+/// Before and behind the segment nothing may have changed; in it the first `count` bytes of a read,
+/// and all bytes of a write, are compared.
+fn same_buffers(
+    way: Way,
+    ours: &[Built],
+    theirs: &[Built],
+    count: usize,
+) -> Result<(), Difference> {
     let mut left = count;
     for (index, (our, their)) in ours.iter().zip(theirs).enumerate() {
         let (start, len) = our.seg;
@@ -270,7 +361,11 @@ fn same_buffers(way: Way, ours: &[Built], theirs: &[Built], count: usize) -> Res
         };
         let end = start.saturating_add(len);
         let stretches = [
-            ("before", our.visible.start, start.saturating_sub(our.visible.start)),
+            (
+                "before",
+                our.visible.start,
+                start.saturating_sub(our.visible.start),
+            ),
             ("in", start, compared),
             ("behind", end, our.visible.end.saturating_sub(end).min(PAGE)),
         ];
@@ -279,7 +374,9 @@ fn same_buffers(way: Way, ours: &[Built], theirs: &[Built], count: usize) -> Res
             let other = sys::peek(their.seg.0.wrapping_add(from.wrapping_sub(start)), len);
             if mine != other {
                 let what = files::first_difference(&mine, &other, 0);
-                return Err(Difference(format!("the buffer's bytes {where_} segment {index}: {what}")));
+                return Err(Difference(format!(
+                    "the buffer's bytes {where_} segment {index}: {what}"
+                )));
             }
         }
     }
@@ -297,47 +394,78 @@ fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Diffe
     // What nofault gives, and what its buffers hold then: for a read, what was read.
     let (result, held): (std::io::Result<usize>, Vec<Vec<u8>>) = match (case.way, case.call) {
         (Way::Write, Call::VecVectored) => {
-            let buffers = lens.iter().enumerate().map(|(index, &len)| make(len, index)).collect();
+            let buffers = lens
+                .iter()
+                .enumerate()
+                .map(|(index, &len)| make(len, index))
+                .collect();
             engine.block_on(file.writev_at(buffers, offset))
         }
         (Way::Read, Call::VecVectored) => {
             let buffers = lens.iter().map(|&len| Vec::with_capacity(len)).collect();
             engine.block_on(file.readv_at(buffers, offset))
         }
-        (Way::Write, Call::Vec) => split(engine.block_on(file.write_at(make(first, 0), offset)), single),
-        (Way::Write, Call::Boxed) => {
-            split(engine.block_on(file.write_at(make(first, 0).into_boxed_slice(), offset)), |b| single(b.into_vec()))
-        }
+        (Way::Write, Call::Vec) => split(
+            engine.block_on(file.write_at(make(first, 0), offset)),
+            single,
+        ),
+        (Way::Write, Call::Boxed) => split(
+            engine.block_on(file.write_at(make(first, 0).into_boxed_slice(), offset)),
+            |b| single(b.into_vec()),
+        ),
         (Way::Write, Call::Aligned) => {
             let mut buffer = AlignedBuf::new(first).unwrap();
             buffer.copy_from_slice(&make(first, 0));
-            split(engine.block_on(file.write_at(buffer, offset)), |b| single(b.to_vec()))
+            split(engine.block_on(file.write_at(buffer, offset)), |b| {
+                single(b.to_vec())
+            })
         }
-        (Way::Write, _) => split(engine.block_on(file.write_at(Bytes::from(make(first, 0)), offset)), |b| single(b.to_vec())),
-        (Way::Read, Call::Boxed) => {
-            split(engine.block_on(file.read_at(vec![0; first].into_boxed_slice(), offset)), |b| single(b.into_vec()))
-        }
-        (Way::Read, Call::Aligned) => split(engine.block_on(file.read_at(AlignedBuf::new(first).unwrap(), offset)), |b| single(b.to_vec())),
+        (Way::Write, _) => split(
+            engine.block_on(file.write_at(Bytes::from(make(first, 0)), offset)),
+            |b| single(b.to_vec()),
+        ),
+        (Way::Read, Call::Boxed) => split(
+            engine.block_on(file.read_at(vec![0; first].into_boxed_slice(), offset)),
+            |b| single(b.into_vec()),
+        ),
+        (Way::Read, Call::Aligned) => split(
+            engine.block_on(file.read_at(AlignedBuf::new(first).unwrap(), offset)),
+            |b| single(b.to_vec()),
+        ),
         (Way::Read, Call::Bytes) => {
             let buffer = bytes::BytesMut::with_capacity(first);
-            split(engine.block_on(file.read_at(buffer, offset)), |b| single(b.to_vec()))
+            split(engine.block_on(file.read_at(buffer, offset)), |b| {
+                single(b.to_vec())
+            })
         }
         (Way::Read, _) => split(engine.block_on(file.read_at(fresh(first), offset)), single),
     };
     let got = sys::outcome_of(result);
 
     let vectored = case.call == Call::VecVectored;
-    let used = if vectored { &lens[..] } else { &lens[..lens.len().min(1)] };
+    let used = if vectored {
+        &lens[..]
+    } else {
+        &lens[..lens.len().min(1)]
+    };
     let mut buffers: Vec<Vec<u8>> = match case.way {
-        Way::Write => used.iter().enumerate().map(|(index, &len)| make(len, index)).collect(),
+        Way::Write => used
+            .iter()
+            .enumerate()
+            .map(|(index, &len)| make(len, index))
+            .collect(),
         Way::Read => used.iter().map(|&len| vec![0; len]).collect(),
     };
     if buffers.is_empty() && !vectored {
         buffers.push(Vec::new());
     }
-    let segs: Vec<Seg> = buffers.iter_mut().map(|buffer| (buffer.as_mut_ptr() as usize, buffer.len())).collect();
+    let segs: Vec<Seg> = buffers
+        .iter_mut()
+        .map(|buffer| (buffer.as_mut_ptr() as usize, buffer.len()))
+        .collect();
     let fd = pair.theirs.as_raw_fd();
-    // SAFETY: the vectors live to the function's end and nothing else looks at them during the call.
+    // SAFETY: the vectors live to the function's end and nothing else looks at them during the
+    // call.
     let expected = unsafe {
         match (case.way, vectored) {
             (Way::Read, false) => sys::pread(fd, segs[0], offset),
@@ -350,11 +478,16 @@ fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Diffe
     let count = got.unwrap_or(0);
     let mut left = count;
     for (index, (mine, other)) in held.iter().zip(&buffers).enumerate() {
-        let compared = if case.way == Way::Read { left.min(other.len()) } else { other.len() };
+        let compared = if case.way == Way::Read {
+            left.min(other.len())
+        } else {
+            other.len()
+        };
         left -= left.min(other.len());
         // A buffer that came back shorter than what was read into it is told here too.
         if mine.get(..compared) != Some(&other[..compared]) {
-            let what = files::first_difference(&mine[..compared.min(mine.len())], &other[..compared], 0);
+            let what =
+                files::first_difference(&mine[..compared.min(mine.len())], &other[..compared], 0);
             return Err(Difference(format!("the bytes of buffer {index}: {what}")));
         }
     }
@@ -364,6 +497,9 @@ fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Diffe
     Ok(name_of(got, used.iter().sum()))
 }
 
-fn split<B>(ended: (std::io::Result<usize>, B), held: impl FnOnce(B) -> Vec<Vec<u8>>) -> (std::io::Result<usize>, Vec<Vec<u8>>) {
+fn split<B>(
+    ended: (std::io::Result<usize>, B),
+    held: impl FnOnce(B) -> Vec<Vec<u8>>,
+) -> (std::io::Result<usize>, Vec<Vec<u8>>) {
     (ended.0, held(ended.1))
 }

@@ -31,7 +31,9 @@ impl Watch {
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
                         if let Some(case) = &*seen.lock().unwrap() {
-                            sys::say(&format!("{name}: this case did not end in {DEADLINE:?}: {case:#?}\n"));
+                            sys::say(&format!(
+                                "{name}: this case did not end in {DEADLINE:?}: {case:#?}\n"
+                            ));
                             std::process::abort();
                         }
                     }
@@ -43,7 +45,9 @@ impl Watch {
 
     pub(crate) fn during(&self, case: &Case) -> During<'_> {
         *self.now.lock().unwrap() = Some(case.clone());
-        self.alive.send(()).expect("the watchman lives as long as the run");
+        self.alive
+            .send(())
+            .expect("the watchman lives as long as the run");
         During(self)
     }
 }

@@ -1,6 +1,7 @@
 //! Page-aligned memory that every runtime takes as a buffer.
 //!
-//! The peers must not differ in what they read into, so there is one type, and it has the buffer trait of each runtime.
+//! The peers must not differ in what they read into, so there is one type, and it has the buffer
+//! trait of each runtime.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
@@ -23,14 +24,16 @@ impl Buffer {
     pub(crate) fn new(bytes: usize) -> io::Result<Buffer> {
         let layout = Layout::from_size_align(bytes.max(1), PAGE).map_err(io::Error::other)?;
         // SAFETY: the layout has at least one byte.
-        let ptr = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(io::ErrorKind::OutOfMemory)?;
+        let ptr =
+            NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Buffer { ptr, layout })
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new` with this layout, and whoever lent it to the kernel owned it until the request had ended.
+        // SAFETY: allocated by `new` with this layout, and whoever lent it to the kernel owned it
+        // until the request had ended.
         unsafe { dealloc(self.ptr.as_ptr(), self.layout) };
     }
 }
@@ -53,7 +56,8 @@ impl DerefMut for Buffer {
     }
 }
 
-// SAFETY: the memory stays where it is while the value lives, is initialised, and leaks with the value.
+// SAFETY: the memory stays where it is while the value lives, is initialised, and leaks with the
+// value.
 unsafe impl nofault::IoBuf for Buffer {
     #[inline]
     fn stable_ptr(&self) -> *const u8 {
@@ -171,7 +175,8 @@ mod for_compio {
     impl compio::buf::IoBufMut for Buffer {
         #[inline]
         fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
-            // SAFETY: the same bytes, which compio only lets the kernel fill; none becomes uninitialised by that.
+            // SAFETY: the same bytes, which compio only lets the kernel fill; none becomes
+            // uninitialised by that.
             unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr().cast(), self.layout.size()) }
         }
     }

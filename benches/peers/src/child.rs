@@ -1,4 +1,5 @@
-//! The measured process: one peer, one job. It does what it is asked on standard input, a line each, and answers on standard output.
+//! The measured process: one peer, one job. It does what it is asked on standard input, a line
+//! each, and answers on standard output.
 
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -64,7 +65,11 @@ pub(crate) fn run(start: &str) -> io::Result<()> {
         Ok(peer) => peer,
         Err(reason) => return answer(&Answer::Skip(reason)),
     };
-    let mut turns = Turns { peer: &mut *peer, job: &start.job, number: 0 };
+    let mut turns = Turns {
+        peer: &mut *peer,
+        job: &start.job,
+        number: 0,
+    };
     if let Err(error) = turns.serve(&start) {
         answer(&Answer::Failed(error.to_string()))?;
     }
@@ -74,7 +79,8 @@ pub(crate) fn run(start: &str) -> io::Result<()> {
 
 /// Makes the peer. Some runtimes panic where they can't start.
 fn begin(start: &Start) -> Result<Box<dyn Peer>, String> {
-    let entry = peers::find(&start.peer).ok_or_else(|| format!("there is no peer {}", start.peer))?;
+    let entry =
+        peers::find(&start.peer).ok_or_else(|| format!("there is no peer {}", start.peer))?;
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let made = catch_unwind(AssertUnwindSafe(|| (entry.start)(&start.job)));
@@ -82,7 +88,10 @@ fn begin(start: &Start) -> Result<Box<dyn Peer>, String> {
     match made {
         Ok(made) => made.map_err(|error| error.to_string()),
         Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+            let text = payload
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| payload.downcast_ref::<&str>().copied());
             Err(format!("it panicked: {}", text.unwrap_or("no message")))
         }
     }
@@ -107,13 +116,20 @@ impl Turns<'_> {
         let (lanes, _, _) = self.turn((2 * self.job.depth as u64).max(32), Mode::Verify)?;
         self.job.verify_written(&lanes)?;
         let ops_per_second = self.warm_up(start.warm_up_seconds)?;
-        answer(&Answer::Ready { ops_per_second, note: self.peer.note() })?;
+        answer(&Answer::Ready {
+            ops_per_second,
+            note: self.peer.note(),
+        })?;
         for line in io::stdin().lock().lines() {
             match serde_json::from_str(&line?)? {
                 Ask::Plain(count) => {
                     let (_, elapsed, cpu) = self.turn(count, Mode::Plain)?;
                     let peak_kib = usage::peak_kib()?;
-                    answer(&Answer::Plain { seconds: elapsed.as_secs_f64(), cpu_seconds: cpu.as_secs_f64(), peak_kib })?;
+                    answer(&Answer::Plain {
+                        seconds: elapsed.as_secs_f64(),
+                        cpu_seconds: cpu.as_secs_f64(),
+                        peak_kib,
+                    })?;
                 }
                 Ask::Latency(count) => {
                     let (lanes, _, _) = self.turn(count, Mode::Latency)?;
@@ -132,7 +148,9 @@ impl Turns<'_> {
         let (elapsed, cpu) = (start.elapsed(), usage::cpu_time().saturating_sub(cpu));
         let ended: u64 = lanes.iter().map(Lane::ended).sum();
         if ended != count {
-            return Err(io::Error::other(format!("{ended} requests ended, and not {count}")));
+            return Err(io::Error::other(format!(
+                "{ended} requests ended, and not {count}"
+            )));
         }
         Ok((lanes, elapsed, cpu))
     }
@@ -156,7 +174,12 @@ fn percentiles(lanes: &[Lane]) -> Latency {
     // The smallest value that so many are not above.
     let of = |share: f64| {
         let rank = (share * all.len() as f64).ceil() as usize;
-        all.get(rank.saturating_sub(1)).map_or(f64::NAN, |&ns| f64::from(ns) / 1000.0)
+        all.get(rank.saturating_sub(1))
+            .map_or(f64::NAN, |&ns| f64::from(ns) / 1000.0)
     };
-    Latency { p50_us: of(0.5), p99_us: of(0.99), p999_us: of(0.999) }
+    Latency {
+        p50_us: of(0.5),
+        p99_us: of(0.99),
+        p999_us: of(0.999),
+    }
 }

@@ -1,8 +1,9 @@
 //! What every peer has to do, and the part of the measuring that runs inside its loop.
 //!
-//! A [`Job`] is one cell of the table: this file, this access, this block size, this many requests in flight. A turn hands the peer one [`Lane`]
-//! for each request in flight. A lane says where the next request goes and is told what became of it, so that offsets, checks and the clock
-//! cost the same in every peer's loop.
+//! A [`Job`] is one cell of the table: this file, this access, this block size, this many requests
+//! in flight. A turn hands the peer one [`Lane`] for each request in flight. A lane says where the
+//! next request goes and is told what became of it, so that offsets, checks and the clock cost the
+//! same in every peer's loop.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +21,9 @@ use crate::buffer::Buffer;
 pub(crate) const PAGE: usize = 4096;
 
 /// Reads or writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Access {
     Read,
@@ -54,7 +57,11 @@ pub(crate) struct Job {
 impl Job {
     /// The file, with O_DIRECT.
     pub(crate) fn open(&self) -> io::Result<File> {
-        File::options().read(true).write(self.access == Access::Write).custom_flags(libc::O_DIRECT).open(&self.path)
+        File::options()
+            .read(true)
+            .write(self.access == Access::Write)
+            .custom_flags(libc::O_DIRECT)
+            .open(&self.path)
     }
 
     /// One buffer for each request in flight, all pages there, filled with what is to be written.
@@ -67,7 +74,8 @@ impl Job {
         (0..self.depth).map(buffer).collect()
     }
 
-    /// Fills a buffer with what is to be written. Every page is alike, since writes may overlap by whole pages.
+    /// Fills a buffer with what is to be written. Every page is alike, since writes may overlap by
+    /// whole pages.
     pub(crate) fn mark(&self, buffer: &mut [u8]) {
         for page in buffer.chunks_mut(PAGE) {
             for (index, word) in page.chunks_exact_mut(8).enumerate() {
@@ -111,7 +119,9 @@ impl Job {
         for &offset in lanes.iter().flat_map(|lane| &lane.offsets) {
             file.read_exact_at(&mut found, offset)?;
             if found[..] != expected[..] {
-                return Err(io::Error::other(format!("the write at {offset} is not in the file")));
+                return Err(io::Error::other(format!(
+                    "the write at {offset} is not in the file"
+                )));
             }
         }
         Ok(())
@@ -145,7 +155,8 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Where the next request goes; `None` when all lanes together have had enough. Only for peers whose lanes are all on one thread.
+    /// Where the next request goes; `None` when all lanes together have had enough. Only for peers
+    /// whose lanes are all on one thread.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u64> {
         // Not atomic as a whole, which costs nothing and is enough on one thread.
@@ -157,7 +168,11 @@ impl Lane {
     /// The same, for peers whose lanes are on several threads.
     #[inline]
     pub(crate) fn next_of_many_threads(&mut self) -> Option<u64> {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()?;
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .ok()?;
         Some(self.begin())
     }
 
@@ -175,11 +190,15 @@ impl Lane {
         self.offset
     }
 
-    /// The request has ended, with this result and this in its buffer. Anything but a whole block is an error.
+    /// The request has ended, with this result and this in its buffer. Anything but a whole block
+    /// is an error.
     #[inline]
     pub(crate) fn done(&mut self, result: io::Result<usize>, buffer: &[u8]) -> io::Result<()> {
         if result? != self.block {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("a request at {} fell short", self.offset)));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("a request at {} fell short", self.offset),
+            ));
         }
         self.ended += 1;
         match self.mode {
@@ -202,7 +221,10 @@ impl Lane {
         let words = buffer.chunks_exact(8).zip((self.offset..).step_by(8));
         for (word, offset) in words {
             if word != content(offset).to_ne_bytes() {
-                return Err(io::Error::other(format!("the read at {} gave other bytes than the file has", self.offset)));
+                return Err(io::Error::other(format!(
+                    "the read at {} gave other bytes than the file has",
+                    self.offset
+                )));
             }
         }
         Ok(())
@@ -219,7 +241,8 @@ impl Lane {
     }
 }
 
-/// What the 8 bytes at this offset of the file are. No two are alike, lest a device makes one of two blocks.
+/// What the 8 bytes at this offset of the file are. No two are alike, lest a device makes one of
+/// two blocks.
 pub(crate) fn content(offset: u64) -> u64 {
     mix(offset)
 }
@@ -237,7 +260,14 @@ mod tests {
     use super::*;
 
     fn job(access: Access, block: usize) -> Job {
-        Job { path: PathBuf::new(), file_bytes: 1 << 20, access, block, depth: 4, seed: 7 }
+        Job {
+            path: PathBuf::new(),
+            file_bytes: 1 << 20,
+            access,
+            block,
+            depth: 4,
+            seed: 7,
+        }
     }
 
     #[test]
@@ -246,7 +276,10 @@ mod tests {
         let mut lanes = job.lanes(3, 1000, Mode::Plain);
         for index in 0..1000 {
             let offset = lanes[index % 4].next().expect("one of a thousand");
-            assert!(offset.is_multiple_of(PAGE as u64) && offset + job.block as u64 <= job.file_bytes, "{offset}");
+            assert!(
+                offset.is_multiple_of(PAGE as u64) && offset + job.block as u64 <= job.file_bytes,
+                "{offset}"
+            );
         }
         assert!(lanes[0].next().is_none());
     }
@@ -256,7 +289,11 @@ mod tests {
         let mut lanes = job(Access::Read, PAGE).lanes(0, 3, Mode::Verify);
         let lane = &mut lanes[0];
         let offset = lane.next().expect("the first");
-        let good: Vec<u8> = (offset..).step_by(8).take(PAGE / 8).flat_map(|at| content(at).to_ne_bytes()).collect();
+        let good: Vec<u8> = (offset..)
+            .step_by(8)
+            .take(PAGE / 8)
+            .flat_map(|at| content(at).to_ne_bytes())
+            .collect();
         assert!(lane.done(Ok(PAGE), &good).is_ok());
         lane.next().expect("the second");
         assert!(lane.done(Ok(PAGE), &[0; PAGE]).is_err());

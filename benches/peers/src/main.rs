@@ -1,10 +1,13 @@
-//! The same reads and writes by nofault, by bare io_uring, by other runtimes and by threads, side by side.
+//! The same reads and writes by nofault, by bare io_uring, by other runtimes and by threads, side
+//! by side.
 //!
-//! Each peer runs each cell of the table (place, access, block size, depth) in a process of its own, started from this same program: its peak
-//! memory is then its own, and its CPU time is all that it used, io_uring's workers and other threads included. The processes of a cell
-//! live at the same time and take turns, in alternating order. Each checks first that it reads and writes what it should. First come turns
-//! without a clock in the loop, for requests a second and CPU, then turns with two looks at the clock a request, for latencies. What is
-//! printed is the median of the turns.
+//! Each peer runs each cell of the table (place, access, block size, depth) in a process of its
+//! own, started from this same program: its peak memory is then its own, and its CPU time is all
+//! that it used, io_uring's workers and other threads included. The processes of a cell live at the
+//! same time and take turns, in alternating order. Each checks first that it reads and writes what
+//! it should. First come turns without a clock in the loop, for requests a second and CPU, then
+//! turns with two looks at the clock a request, for latencies. What is printed is the median of the
+//! turns.
 
 mod buffer;
 mod child;
@@ -42,8 +45,11 @@ fn main() -> ExitCode {
         };
     }
     if options.list {
-        let lines = peers::ALL.iter().map(|entry| format!("{:26}{}\n", entry.name, entry.about));
-        return say(&lines.collect::<String>()).map_or_else(|error| fail(&error.to_string(), 1), |()| ExitCode::SUCCESS);
+        let lines = peers::ALL
+            .iter()
+            .map(|entry| format!("{:26}{}\n", entry.name, entry.about));
+        return say(&lines.collect::<String>())
+            .map_or_else(|error| fail(&error.to_string(), 1), |()| ExitCode::SUCCESS);
     }
     let entries = match options.settle().and_then(|()| options.entries()) {
         Ok(entries) => entries,
@@ -67,7 +73,10 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
         "{machine}; {} MiB a file; medians of {} turns of {}\n",
         options.size >> 20,
         options.rounds,
-        options.ops.map_or_else(|| format!("about {} s", options.seconds), |ops| format!("{ops} requests")),
+        options.ops.map_or_else(
+            || format!("about {} s", options.seconds),
+            |ops| format!("{ops} requests")
+        ),
     ))?;
     let mut results = Results::new();
     let (mut missing, mut notes) = (Vec::new(), Vec::new());
@@ -76,7 +85,11 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
         let place = match Place::new(name, &options.dir, options.size) {
             Ok(place) => place,
             Err(error) => {
-                let name = if name == options::PlaceName::Disk { "disk" } else { "loop" };
+                let name = if name == options::PlaceName::Disk {
+                    "disk"
+                } else {
+                    "loop"
+                };
                 say(&format!("SKIP {name}: {error}\n"))?;
                 missing.push(json!({ "place": name, "reason": error.to_string() }));
                 continue;
@@ -87,8 +100,16 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
             say(&format!("\n{}", table::head()))?;
         }
         for cell in cells(options, &place) {
-            let Ok(outcomes) = rounds::run(results.len(), &cell, &place, entries, options, &signals) else { break 'places };
-            let outcomes: Vec<_> = entries.iter().map(|entry| entry.name).zip(outcomes).collect();
+            let Ok(outcomes) =
+                rounds::run(results.len(), &cell, &place, entries, options, &signals)
+            else {
+                break 'places;
+            };
+            let outcomes: Vec<_> = entries
+                .iter()
+                .map(|entry| entry.name)
+                .zip(outcomes)
+                .collect();
             say(&table::cell(&cell, &outcomes, &mut notes))?;
             results.push((cell, outcomes));
         }
@@ -96,11 +117,19 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
     }
     let ratios = ratios::of(&results);
     say(&table::ratios(&ratios, options.quick))?;
-    let count = |is: fn(&Outcome) -> bool| results.iter().flat_map(|(_, outcomes)| outcomes).filter(|(_, outcome)| is(outcome)).count();
+    let count = |is: fn(&Outcome) -> bool| {
+        results
+            .iter()
+            .flat_map(|(_, outcomes)| outcomes)
+            .filter(|(_, outcome)| is(outcome))
+            .count()
+    };
     let measured = count(|outcome| matches!(outcome, Outcome::Measured(_)));
     let skipped = count(|outcome| matches!(outcome, Outcome::Skip(_)));
     let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
-    say(&format!("\n{measured} measured, {skipped} skipped, {failed} failed\n"))?;
+    say(&format!(
+        "\n{measured} measured, {skipped} skipped, {failed} failed\n"
+    ))?;
     if let Some(file) = &options.json {
         let cells: Vec<_> = results
             .iter()
@@ -117,8 +146,9 @@ fn measure(options: &Options, entries: &[&'static Entry]) -> io::Result<ExitCode
             "results": cells,
             "ratios": ratios,
         });
-        std::fs::write(file, format!("{document:#}\n"))
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
+        std::fs::write(file, format!("{document:#}\n")).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+        })?;
     }
     Ok(match signals.seen() {
         Some(signal) => fail(&format!("ended by signal {signal}"), 128 + signal as u8),
@@ -134,7 +164,12 @@ fn cells(options: &Options, place: &Place) -> Vec<Cell> {
     for &access in &options.rw {
         for &block in &options.block {
             for &depth in &options.depth {
-                cells.push(Cell { place: place.name, access, block, depth: depth as usize });
+                cells.push(Cell {
+                    place: place.name,
+                    access,
+                    block,
+                    depth: depth as usize,
+                });
             }
         }
     }
@@ -144,10 +179,14 @@ fn cells(options: &Options, place: &Place) -> Vec<Cell> {
 fn machine() -> String {
     let system = rustix::system::uname();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("Linux {}, {processors} processors", system.release().to_string_lossy())
+    format!(
+        "Linux {}, {processors} processors",
+        system.release().to_string_lossy()
+    )
 }
 
-/// Prints at once. A reader that went away ends the run, and with it everything that is to be taken away.
+/// Prints at once. A reader that went away ends the run, and with it everything that is to be taken
+/// away.
 fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::job::{Access, PAGE};
 use crate::peers::{self, Entry};
 
-/// The same reads and writes by nofault, by bare io_uring, by other runtimes and by threads, taking turns.
+/// The same reads and writes by nofault, by bare io_uring, by other runtimes and by threads, taking
+/// turns.
 #[derive(clap::Parser)]
 #[command(name = "peers", version)]
 pub(crate) struct Options {
@@ -19,10 +20,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',', default_value = "4K,128K", value_parser = block)]
     pub(crate) block: Vec<usize>,
     /// Reads, writes or both
-    #[arg(long, value_name = "ACCESS,...", value_delimiter = ',', default_value = "read,write")]
+    #[arg(
+        long,
+        value_name = "ACCESS,...",
+        value_delimiter = ',',
+        default_value = "read,write"
+    )]
     pub(crate) rw: Vec<Access>,
     /// A file in --dir, a file on a loop device over tmpfs (as root), or both
-    #[arg(long, value_name = "PLACE,...", value_delimiter = ',', default_value = "disk,loop")]
+    #[arg(
+        long,
+        value_name = "PLACE,...",
+        value_delimiter = ',',
+        default_value = "disk,loop"
+    )]
     pub(crate) place: Vec<PlaceName>,
     /// Where the file on the disk goes
     #[arg(long, default_value = ".")]
@@ -61,7 +72,8 @@ pub(crate) enum PlaceName {
 }
 
 impl Options {
-    /// Makes the lists sorted and free of doubles, and applies `--quick`. Reads come before writes, since writes change what reads check.
+    /// Makes the lists sorted and free of doubles, and applies `--quick`. Reads come before writes,
+    /// since writes change what reads check.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         if self.quick {
             (self.rounds, self.ops) = (1, Some(self.ops.unwrap_or(128)));
@@ -76,18 +88,39 @@ impl Options {
         self.place.sort_unstable();
         self.place.dedup();
         match self.block.last() {
-            Some(&largest) if largest as u64 > self.size => Err("a block is larger than the file".to_owned()),
+            Some(&largest) if largest as u64 > self.size => {
+                Err("a block is larger than the file".to_owned())
+            }
             _ => Ok(()),
         }
     }
 
     /// The peers to run, in the order of the table.
     pub(crate) fn entries(&self) -> Result<Vec<&'static Entry>, String> {
-        let names = || peers::ALL.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-        if let Some(word) = self.peers.iter().find(|word| !peers::ALL.iter().any(|entry| entry.name.contains(word.as_str()))) {
-            return Err(format!("no peer has {word} in its name; there are {}", names()));
+        let names = || {
+            peers::ALL
+                .iter()
+                .map(|entry| entry.name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if let Some(word) = self.peers.iter().find(|word| {
+            !peers::ALL
+                .iter()
+                .any(|entry| entry.name.contains(word.as_str()))
+        }) {
+            return Err(format!(
+                "no peer has {word} in its name; there are {}",
+                names()
+            ));
         }
-        let wanted = |entry: &&Entry| self.peers.is_empty() || self.peers.iter().any(|word| entry.name.contains(word.as_str()));
+        let wanted = |entry: &&Entry| {
+            self.peers.is_empty()
+                || self
+                    .peers
+                    .iter()
+                    .any(|word| entry.name.contains(word.as_str()))
+        };
         Ok(peers::ALL.iter().filter(wanted).collect())
     }
 }
@@ -100,8 +133,12 @@ fn bytes(word: &str) -> Result<u64, String> {
         Some(b'g' | b'G') => (&word[..word.len() - 1], 30),
         _ => (word, 0),
     };
-    let number: u64 = digits.parse().map_err(|_| "a number with K, M or G".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number with K, M or G".to_owned())?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| "too large".to_owned())
 }
 
 fn block(word: &str) -> Result<usize, String> {
@@ -131,7 +168,10 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded_and_have_units() {
-        assert_eq!((block("4K"), block("128k"), file_size("256M")), (Ok(4096), Ok(128 << 10), Ok(256 << 20)));
+        assert_eq!(
+            (block("4K"), block("128k"), file_size("256M")),
+            (Ok(4096), Ok(128 << 10), Ok(256 << 20))
+        );
         for bad in ["", "K", "0", "512", "5000", "17M", "99999999999999G"] {
             assert!(block(bad).is_err(), "{bad}");
         }

@@ -1,4 +1,5 @@
-//! What the figures are for: CPU of nofault's peers against that of others, and what is to be reached.
+//! What the figures are for: CPU of nofault's peers against that of others, and what is to be
+//! reached.
 
 use serde::Serialize;
 
@@ -28,16 +29,49 @@ struct Claim {
     reach: Reach,
 }
 
-/// A line for each face of nofault and what it is held against; those of peers that did not run are left out.
+/// A line for each face of nofault and what it is held against; those of peers that did not run are
+/// left out.
 const CLAIMS: &[Claim] = &[
-    Claim { of: "nofault-queue-pinned", against: Against::Peer("bare-registered"), reach: Reach::AtMost(1.02) },
-    Claim { of: "nofault-queue-pinned", against: Against::All(Kind::Runtime), reach: Reach::Below(1.0) },
-    Claim { of: "nofault-queue-foreign", against: Against::Peer("bare-plain"), reach: Reach::AtMost(1.10) },
-    Claim { of: "nofault-futures-pinned", against: Against::Peer("bare-registered"), reach: Reach::AtMost(1.02) },
-    Claim { of: "nofault-futures-pinned", against: Against::All(Kind::Runtime), reach: Reach::Below(1.0) },
-    Claim { of: "nofault-futures-foreign", against: Against::Peer("bare-plain"), reach: Reach::AtMost(1.10) },
-    Claim { of: "nofault-handle-pinned", against: Against::All(Kind::Blocking), reach: Reach::AtMost(0.7) },
-    Claim { of: "nofault-handle-foreign", against: Against::All(Kind::Blocking), reach: Reach::AtMost(0.7) },
+    Claim {
+        of: "nofault-queue-pinned",
+        against: Against::Peer("bare-registered"),
+        reach: Reach::AtMost(1.02),
+    },
+    Claim {
+        of: "nofault-queue-pinned",
+        against: Against::All(Kind::Runtime),
+        reach: Reach::Below(1.0),
+    },
+    Claim {
+        of: "nofault-queue-foreign",
+        against: Against::Peer("bare-plain"),
+        reach: Reach::AtMost(1.10),
+    },
+    Claim {
+        of: "nofault-futures-pinned",
+        against: Against::Peer("bare-registered"),
+        reach: Reach::AtMost(1.02),
+    },
+    Claim {
+        of: "nofault-futures-pinned",
+        against: Against::All(Kind::Runtime),
+        reach: Reach::Below(1.0),
+    },
+    Claim {
+        of: "nofault-futures-foreign",
+        against: Against::Peer("bare-plain"),
+        reach: Reach::AtMost(1.10),
+    },
+    Claim {
+        of: "nofault-handle-pinned",
+        against: Against::All(Kind::Blocking),
+        reach: Reach::AtMost(0.7),
+    },
+    Claim {
+        of: "nofault-handle-foreign",
+        against: Against::All(Kind::Blocking),
+        reach: Reach::AtMost(0.7),
+    },
 ];
 
 /// One ratio that was measured.
@@ -67,13 +101,22 @@ pub(crate) fn of(results: &[(Cell, Vec<(&'static str, Outcome)>)]) -> Vec<Ratio>
                 Against::All(kind) => entry.kind == kind,
             });
             for other in others {
-                let Some(theirs) = cpu(other.name) else { continue };
+                let Some(theirs) = cpu(other.name) else {
+                    continue;
+                };
                 let ratio = own / theirs;
                 let (to_reach, reached) = match claim.reach {
                     Reach::AtMost(limit) => (format!("at most {limit:.2}"), ratio <= limit),
                     Reach::Below(limit) => (format!("below {limit:.2}"), ratio < limit),
                 };
-                ratios.push(Ratio { cell: cell.clone(), of: claim.of, against: other.name, ratio, to_reach, reached });
+                ratios.push(Ratio {
+                    cell: cell.clone(),
+                    of: claim.of,
+                    against: other.name,
+                    ratio,
+                    to_reach,
+                    reached,
+                });
             }
         }
     }

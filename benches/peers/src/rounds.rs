@@ -1,5 +1,5 @@
-//! One cell of the table, by all peers: their processes live side by side, and take turns so that what else the machine does meets them
-//! alike. Only one works at a time.
+//! One cell of the table, by all peers: their processes live side by side, and take turns so that
+//! what else the machine does meets them alike. Only one works at a time.
 
 use serde::Serialize;
 
@@ -58,7 +58,8 @@ struct Runner {
 /// A signal came.
 pub(crate) struct Interrupted;
 
-/// Runs all rounds of one cell, which is the `number`th of the run. The outcomes are in the order of the entries.
+/// Runs all rounds of one cell, which is the `number`th of the run. The outcomes are in the order
+/// of the entries.
 pub(crate) fn run(
     number: usize,
     cell: &Cell,
@@ -75,19 +76,34 @@ pub(crate) fn run(
             access: cell.access,
             block: cell.block,
             depth: cell.depth,
-            // Nobody shall find in a cache below what the one before has just read, nor in the file what an earlier cell has written.
+            // Nobody shall find in a cache below what the one before has just read, nor in the file
+            // what an earlier cell has written.
             seed: (number * entries.len() + index) as u64,
         };
-        let warm_up_seconds = if options.ops.is_some() { 0.0 } else { options.seconds };
-        let start = Start { peer: entry.name.to_owned(), job, warm_up_seconds };
+        let warm_up_seconds = if options.ops.is_some() {
+            0.0
+        } else {
+            options.seconds
+        };
+        let start = Start {
+            peer: entry.name.to_owned(),
+            job,
+            warm_up_seconds,
+        };
         runners.push(begin(&start, options, signals)?);
     }
     for latency in [false, true] {
         for round in 0..options.rounds {
             for turn in 0..runners.len() {
                 // Who comes first in a round, and after whom, changes.
-                let index = if round % 2 == 0 { turn } else { runners.len() - 1 - turn };
-                let Ok(runner) = &mut runners[index] else { continue };
+                let index = if round % 2 == 0 {
+                    turn
+                } else {
+                    runners.len() - 1 - turn
+                };
+                let Ok(runner) = &mut runners[index] else {
+                    continue;
+                };
                 match turn_of(runner, latency, signals) {
                     Ok(()) => {}
                     Err(Trouble::Interrupted) => return Err(Interrupted),
@@ -96,26 +112,54 @@ pub(crate) fn run(
             }
         }
     }
-    Ok(runners.into_iter().map(|runner| runner.map_or_else(|outcome| outcome, |runner| Outcome::Measured(runner.figures()))).collect())
+    Ok(runners
+        .into_iter()
+        .map(|runner| {
+            runner.map_or_else(
+                |outcome| outcome,
+                |runner| Outcome::Measured(runner.figures()),
+            )
+        })
+        .collect())
 }
 
 /// Starts a process and waits until it is ready, or not.
-fn begin(start: &Start, options: &Options, signals: &Signals) -> Result<Result<Runner, Outcome>, Interrupted> {
+fn begin(
+    start: &Start,
+    options: &Options,
+    signals: &Signals,
+) -> Result<Result<Runner, Outcome>, Interrupted> {
     let mut worker = match Worker::start(start) {
         Ok(worker) => worker,
-        Err(error) => return Ok(Err(Outcome::Failed(format!("the process does not start: {error}")))),
+        Err(error) => {
+            return Ok(Err(Outcome::Failed(format!(
+                "the process does not start: {error}"
+            ))));
+        }
     };
     Ok(match worker.answer(signals) {
-        Ok(Answer::Ready { ops_per_second, note }) => {
+        Ok(Answer::Ready {
+            ops_per_second,
+            note,
+        }) => {
             let count = options.ops.unwrap_or_else(|| {
                 let least = (8 * start.job.depth as u64).max(1000);
                 ((ops_per_second * options.seconds) as u64).clamp(least, 10_000_000)
             });
-            Ok(Runner { worker, count, note, turns: Vec::new(), latencies: Vec::new(), peak_kib: 0 })
+            Ok(Runner {
+                worker,
+                count,
+                note,
+                turns: Vec::new(),
+                latencies: Vec::new(),
+                peak_kib: 0,
+            })
         }
         Ok(Answer::Skip(reason)) => Err(Outcome::Skip(reason)),
         Ok(Answer::Failed(reason)) => Err(Outcome::Failed(reason)),
-        Ok(Answer::Plain { .. } | Answer::Latency(_)) => Err(Outcome::Failed("an answer before the question".to_owned())),
+        Ok(Answer::Plain { .. } | Answer::Latency(_)) => {
+            Err(Outcome::Failed("an answer before the question".to_owned()))
+        }
         Err(Trouble::Interrupted) => return Err(Interrupted),
         Err(Trouble::Lost(reason)) => Err(Outcome::Failed(reason)),
     })
@@ -123,9 +167,22 @@ fn begin(start: &Start, options: &Options, signals: &Signals) -> Result<Result<R
 
 fn turn_of(runner: &mut Runner, latency: bool, signals: &Signals) -> Result<(), Trouble> {
     let count = runner.count;
-    match runner.worker.ask(if latency { Ask::Latency(count) } else { Ask::Plain(count) }, signals)? {
-        Answer::Plain { seconds, cpu_seconds, peak_kib } => {
-            runner.turns.push((seconds / count as f64, cpu_seconds / count as f64));
+    match runner.worker.ask(
+        if latency {
+            Ask::Latency(count)
+        } else {
+            Ask::Plain(count)
+        },
+        signals,
+    )? {
+        Answer::Plain {
+            seconds,
+            cpu_seconds,
+            peak_kib,
+        } => {
+            runner
+                .turns
+                .push((seconds / count as f64, cpu_seconds / count as f64));
             runner.peak_kib = peak_kib;
         }
         Answer::Latency(latency) => runner.latencies.push(latency),

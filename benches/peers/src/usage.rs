@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-/// CPU time of all threads, user and system together. Workers of io_uring are threads of the process, and count.
+/// CPU time of all threads, user and system together. Workers of io_uring are threads of the
+/// process, and count.
 pub(crate) fn cpu_time() -> Duration {
     // SAFETY: an all-zero rusage is a valid value of that plain C struct.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -17,6 +18,8 @@ pub(crate) fn cpu_time() -> Duration {
 pub(crate) fn peak_kib() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
+    let number = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|number| number.parse().ok());
     number.ok_or_else(|| io::Error::other("/proc/self/status has no VmHWM"))
 }

@@ -20,7 +20,11 @@ pub(crate) struct Signals(Arc<AtomicUsize>);
 impl Signals {
     pub(crate) fn watch() -> io::Result<Signals> {
         let which = Arc::new(AtomicUsize::new(0));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        for signal in [
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+            signal_hook::consts::SIGHUP,
+        ] {
             signal_hook::flag::register_usize(signal, which.clone(), signal as usize)?;
         }
         Ok(Signals(which))
@@ -50,7 +54,11 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(start: &Start) -> io::Result<Worker> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--child").arg(serde_json::to_string(start)?).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg("--child")
+            .arg(serde_json::to_string(start)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         // Ctrl-C is for this process, which then ends the others.
         let mut child = command.process_group(0).spawn()?;
         let piped = || io::Error::other("a pipe is missing");
@@ -65,12 +73,17 @@ impl Worker {
                 }
             }
         });
-        Ok(Worker { child, asks, answers })
+        Ok(Worker {
+            child,
+            asks,
+            answers,
+        })
     }
 
     /// Asks for something, and waits for the answer.
     pub(crate) fn ask(&mut self, ask: Ask, signals: &Signals) -> Result<Answer, Trouble> {
-        let mut line = serde_json::to_vec(&ask).map_err(|error| Trouble::Lost(error.to_string()))?;
+        let mut line =
+            serde_json::to_vec(&ask).map_err(|error| Trouble::Lost(error.to_string()))?;
         line.push(b'\n');
         // A process that is gone says so below.
         let _ = self.asks.write_all(&line);
@@ -85,14 +98,23 @@ impl Worker {
                 return Err(Trouble::Interrupted);
             }
             match self.answers.recv_timeout(Duration::from_millis(50)) {
-                Ok(Ok(line)) => return serde_json::from_str(&line).map_err(|error| Trouble::Lost(format!("unreadable answer: {error}"))),
+                Ok(Ok(line)) => {
+                    return serde_json::from_str(&line)
+                        .map_err(|error| Trouble::Lost(format!("unreadable answer: {error}")));
+                }
                 Ok(Err(error)) => return Err(Trouble::Lost(error.to_string())),
                 Err(RecvTimeoutError::Disconnected) => {
-                    let how = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let how = self
+                        .child
+                        .wait()
+                        .map_or_else(|error| error.to_string(), |status| status.to_string());
                     return Err(Trouble::Lost(format!("the process ended: {how}")));
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
-                    return Err(Trouble::Lost(format!("no answer within {} s", PATIENCE.as_secs())));
+                    return Err(Trouble::Lost(format!(
+                        "no answer within {} s",
+                        PATIENCE.as_secs()
+                    )));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

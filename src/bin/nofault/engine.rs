@@ -16,10 +16,18 @@ pub(crate) fn build(choice: BackendChoice, depth: u32, timing: Timing) -> Result
         BackendChoice::Uring => Backend::Uring,
         BackendChoice::Threads => Backend::Threads,
     };
-    Engine::builder().depth(depth).backend(backend).timing(timing).build().map_err(|error| match choice {
-        BackendChoice::Uring => format!("no io_uring: {}; or take --backend threads", facts::explain_ring_error(&error)),
-        _ => format!("cannot make an engine: {error}"),
-    })
+    Engine::builder()
+        .depth(depth)
+        .backend(backend)
+        .timing(timing)
+        .build()
+        .map_err(|error| match choice {
+            BackendChoice::Uring => format!(
+                "no io_uring: {}; or take --backend threads",
+                facts::explain_ring_error(&error)
+            ),
+            _ => format!("cannot make an engine: {error}"),
+        })
 }
 
 /// What the engine says of itself.
@@ -53,9 +61,21 @@ pub(crate) struct OnRequest {
 impl OnRequest {
     /// Asks an engine for all of it, and reads a block of the file. `None` without io_uring.
     pub(crate) fn ask(path: &Path) -> Option<OnRequest> {
-        let plain = Engine::builder().depth(8).backend(Backend::Uring).build().ok()?;
-        let builder = Engine::builder().depth(8).backend(Backend::Uring).timing(Timing::Off);
-        let engine = builder.io_poll(true).sq_poll(Duration::from_millis(1)).no_iowait(true).build().ok()?;
+        let plain = Engine::builder()
+            .depth(8)
+            .backend(Backend::Uring)
+            .build()
+            .ok()?;
+        let builder = Engine::builder()
+            .depth(8)
+            .backend(Backend::Uring)
+            .timing(Timing::Off);
+        let engine = builder
+            .io_poll(true)
+            .sq_poll(Duration::from_millis(1))
+            .no_iowait(true)
+            .build()
+            .ok()?;
         if let (Ok(file), Ok(pool)) = (File::open(&engine, path), engine.pool(1, 4096))
             && let Some(buffer) = pool.get()
         {
@@ -63,13 +83,28 @@ impl OnRequest {
             let _ = engine.block_on(file.read_at(buffer, 0));
         }
         let (before, info) = (plain.info(), engine.info());
-        let granted = info.flags.iter().filter(|flag| !before.flags.contains(flag)).map(ToString::to_string).collect();
-        Some(OnRequest { granted, refused: engine.stats().fallbacks })
+        let granted = info
+            .flags
+            .iter()
+            .filter(|flag| !before.flags.contains(flag))
+            .map(ToString::to_string)
+            .collect();
+        Some(OnRequest {
+            granted,
+            refused: engine.stats().fallbacks,
+        })
     }
 
     /// For people: what was granted, and what was not and why.
     pub(crate) fn lines(&self) -> (String, &[String]) {
-        (if self.granted.is_empty() { "nothing".to_owned() } else { self.granted.join(", ") }, &self.refused)
+        (
+            if self.granted.is_empty() {
+                "nothing".to_owned()
+            } else {
+                self.granted.join(", ")
+            },
+            &self.refused,
+        )
     }
 }
 
@@ -98,7 +133,11 @@ impl FileFacts {
         FileFacts {
             path: file.path().to_string(),
             direct: matches!(file.path(), IoPath::Direct),
-            alignment_bytes: Alignment { memory: alignment.mem, offset: alignment.offset, read_offset: alignment.read_offset },
+            alignment_bytes: Alignment {
+                memory: alignment.mem,
+                offset: alignment.offset,
+                read_offset: alignment.read_offset,
+            },
             alignment_source: file.alignment_source().map(|source| source.to_string()),
         }
     }
@@ -106,5 +145,7 @@ impl FileFacts {
 
 /// What the engine finds out about the file at this path, opened for reading.
 pub(crate) fn open(engine: &Engine, path: &Path) -> io::Result<FileFacts> {
-    Ok(FileFacts::of(&OpenOptions::new().read(true).open(engine, path)?))
+    Ok(FileFacts::of(
+        &OpenOptions::new().read(true).open(engine, path)?,
+    ))
 }

@@ -1,6 +1,7 @@
 //! What the system says of itself: kernel, limits, filesystem, and what an io_uring error means.
 //!
-//! Asks only, with calls that change nothing. Knows nothing of measuring or of how the answers are shown.
+//! Asks only, with calls that change nothing. Knows nothing of measuring or of how the answers are
+//! shown.
 
 use std::fs;
 use std::io;
@@ -11,12 +12,20 @@ use rustix::process::Resource;
 
 /// The running kernel's release, as uname(2) gives it.
 pub(crate) fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
-/// `kernel.io_uring_disabled` (sysctl, Linux 6.6): 0 allowed, 1 only for a group and for CAP_SYS_ADMIN, 2 forbidden. None on kernels without it.
+/// `kernel.io_uring_disabled` (sysctl, Linux 6.6): 0 allowed, 1 only for a group and for
+/// CAP_SYS_ADMIN, 2 forbidden. None on kernels without it.
 pub(crate) fn io_uring_disabled() -> Option<u32> {
-    fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+    fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// The soft limit of locked memory in bytes; None is no limit (getrlimit(2), RLIMIT_MEMLOCK).
@@ -42,12 +51,14 @@ pub(crate) fn explain_ring_error(error: &io::Error) -> String {
 
 /// The filesystem that an open file lies on.
 ///
-/// By mount id in /proc/self/mountinfo, which knows ext3 from ext4 and names FUSE filesystems; by statfs(2)'s magic number where that is
-/// not possible (before Linux 5.8, or without /proc).
+/// By mount id in /proc/self/mountinfo, which knows ext3 from ext4 and names FUSE filesystems; by
+/// statfs(2)'s magic number where that is not possible (before Linux 5.8, or without /proc).
 pub(crate) fn filesystem(file: impl AsFd) -> String {
     let magic = rustix::fs::fstatfs(&file).map(|s| s.f_type as u64 & 0xffff_ffff);
     mounted_as(file.as_fd()).unwrap_or_else(|| match magic {
-        Ok(magic) => magic_name(magic).map_or_else(|| format!("unknown (magic {magic:#x})"), str::to_owned),
+        Ok(magic) => {
+            magic_name(magic).map_or_else(|| format!("unknown (magic {magic:#x})"), str::to_owned)
+        }
         Err(_) => "unknown".into(),
     })
 }
@@ -57,14 +68,23 @@ fn mounted_as(file: impl AsFd) -> Option<String> {
     if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
         return None;
     }
-    type_in_mountinfo(&fs::read_to_string("/proc/self/mountinfo").ok()?, found.stx_mnt_id)
+    type_in_mountinfo(
+        &fs::read_to_string("/proc/self/mountinfo").ok()?,
+        found.stx_mnt_id,
+    )
 }
 
 /// The filesystem type in proc_pid_mountinfo(5): the first field after the lone `-`.
 fn type_in_mountinfo(mountinfo: &str, id: u64) -> Option<String> {
-    let line = mountinfo.lines().find(|line| line.split(' ').next().and_then(|n| n.parse().ok()) == Some(id))?;
+    let line = mountinfo
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|n| n.parse().ok()) == Some(id))?;
     let (_, after) = line.split_once(" - ")?;
-    after.split(' ').next().filter(|name| !name.is_empty()).map(str::to_owned)
+    after
+        .split(' ')
+        .next()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
 }
 
 /// Names for the magic numbers of statfs(2).
@@ -112,8 +132,12 @@ mod tests {
 
     #[test]
     fn every_reason_why_there_is_no_ring_says_what_to_do() {
-        for (errno, word) in [(libc::ENOSYS, "kernel"), (libc::EPERM, "io_uring"), (libc::ENOMEM, "ulimit -l"), (libc::EMFILE, "ulimit -n")]
-        {
+        for (errno, word) in [
+            (libc::ENOSYS, "kernel"),
+            (libc::EPERM, "io_uring"),
+            (libc::ENOMEM, "ulimit -l"),
+            (libc::EMFILE, "ulimit -n"),
+        ] {
             let line = explain_ring_error(&io::Error::from_raw_os_error(errno));
             assert!(line.starts_with('E') && line.contains(word), "{line}");
         }

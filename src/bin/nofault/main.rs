@@ -1,7 +1,8 @@
 //! The `nofault` program: what direct I/O costs here, and what is possible here.
 //!
-//! This file knows the command line and the exit status: 0 done, 1 failed, 2 wrong usage, 128 + signal when interrupted. Each subcommand
-//! is a module of its own; none of them knows another's options.
+//! This file knows the command line and the exit status: 0 done, 1 failed, 2 wrong usage, 128 +
+//! signal when interrupted. Each subcommand is a module of its own; none of them knows another's
+//! options.
 
 mod bench;
 mod check;
@@ -20,7 +21,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// Direct I/O on io_uring whose submission never takes a page fault.
 #[derive(Parser)]
-#[command(name = "nofault", version, about, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "nofault",
+    version,
+    about,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,7 +35,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure nofault, a bare io_uring loop and the buffered path side by side, on a file made for it
+    /// Measure nofault, a bare io_uring loop and the buffered path side by side, on a file made for
+    /// it
     Bench(bench::Arguments),
     /// Say what direct I/O and io_uring can do for a file or a directory
     Probe(probe::Arguments),
@@ -47,7 +55,8 @@ pub(crate) enum BackendChoice {
     Threads,
 }
 
-/// What a subcommand ends with: the exit status, or one line that says what went wrong and what to do.
+/// What a subcommand ends with: the exit status, or one line that says what went wrong and what to
+/// do.
 pub(crate) type Outcome = Result<ExitCode, String>;
 
 fn main() -> ExitCode {
@@ -70,7 +79,9 @@ fn main() -> ExitCode {
 pub(crate) fn print(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}")),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
         _ => Ok(()),
     }
 }

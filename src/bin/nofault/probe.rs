@@ -1,6 +1,8 @@
-//! `nofault probe PATH`: what direct I/O and io_uring can do there, and which back end would be chosen and why.
+//! `nofault probe PATH`: what direct I/O and io_uring can do there, and which back end would be
+//! chosen and why.
 //!
-//! Changes nothing: of a directory it asks a file without a name that is gone when the program ends.
+//! Changes nothing: of a directory it asks a file without a name that is gone when the program
+//! ends.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -45,7 +47,8 @@ struct Answers {
     ring_features: Vec<&'static str>,
     ring_unavailable: Option<String>,
     engine: RingFacts,
-    /// What the builder may ask for besides: a kernel thread, polling, waiting that is no waiting for I/O.
+    /// What the builder may ask for besides: a kernel thread, polling, waiting that is no waiting
+    /// for I/O.
     on_request: Option<OnRequest>,
     #[serde(skip)]
     asked: BackendChoice,
@@ -55,7 +58,8 @@ struct Answers {
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let answers = ask(arguments)?;
     if arguments.json {
-        let text = serde_json::to_string_pretty(&answers).map_err(|e| format!("cannot write JSON: {e}"))?;
+        let text = serde_json::to_string_pretty(&answers)
+            .map_err(|e| format!("cannot write JSON: {e}"))?;
         print(&(text + "\n"))?;
     } else {
         print(&render(&answers))?;
@@ -72,10 +76,18 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         t if t.is_file() => "file",
         t if t.is_block_device() => "block device",
         // Opening a pipe would wait for its other end, and a device could do anything.
-        _ => return Err(format!("{shown} is neither a file nor a directory nor a block device: there is no direct I/O to it")),
+        _ => {
+            return Err(format!(
+                "{shown} is neither a file nor a directory nor a block device: there is no direct I/O to it"
+            ));
+        }
     };
     let engine = engine::build(arguments.backend, 8, nofault::Timing::Off)?;
-    let opened = if kind == "directory" { nameless(path) } else { named(path) };
+    let opened = if kind == "directory" {
+        nameless(path)
+    } else {
+        named(path)
+    };
     let filesystem = match (&opened, kind) {
         (_, "block device") => "none (block device)".into(),
         (Ok((file, _)), _) => facts::filesystem(file),
@@ -84,7 +96,9 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
     let mut on_request = None;
     let answer = opened.and_then(|(file, path)| {
         let answer = engine::open(&engine, &path).map_err(|e| format!("cannot open it: {e}"));
-        on_request = (engine.info().backend == "uring").then(|| OnRequest::ask(&path)).flatten();
+        on_request = (engine.info().backend == "uring")
+            .then(|| OnRequest::ask(&path))
+            .flatten();
         // Until here: the path may be that of this very descriptor.
         drop(file);
         answer
@@ -98,7 +112,10 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         Err(error) => (Vec::new(), Some(facts::explain_ring_error(&error))),
     };
     Ok(Answers {
-        path: fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        path: fs::canonicalize(path)
+            .unwrap_or_else(|_| path.clone())
+            .display()
+            .to_string(),
         kind,
         filesystem,
         file,
@@ -121,8 +138,10 @@ fn named(path: &Path) -> Result<(File, PathBuf), String> {
 
 /// A file in this directory that has no name, and where it can be opened again.
 fn nameless(dir: &Path) -> Result<(File, PathBuf), String> {
-    let mut file = tempfile::tempfile_in(dir).map_err(|e| format!("cannot make a file there to ask: {e}; name an existing file"))?;
-    // Where statx doesn't answer, reads are tried, and an empty file would tell nothing. One that can't be filled is asked all the same.
+    let mut file = tempfile::tempfile_in(dir)
+        .map_err(|e| format!("cannot make a file there to ask: {e}; name an existing file"))?;
+    // Where statx doesn't answer, reads are tried, and an empty file would tell nothing. One that
+    // can't be filled is asked all the same.
     let _ = file.write_all(&[0; 64 << 10]);
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     Ok((file, path))
@@ -167,11 +186,26 @@ fn render(a: &Answers) -> String {
             line("requests go", &file.path);
             if file.direct {
                 let source = file.alignment_source.as_deref().unwrap_or("nowhere");
-                let (m, o, r) = (file.alignment_bytes.memory, file.alignment_bytes.offset, file.alignment_bytes.read_offset);
-                line("alignment", &format!("memory {m}, offset and length {o}, of reads {r} bytes; from {source}"));
+                let (m, o, r) = (
+                    file.alignment_bytes.memory,
+                    file.alignment_bytes.offset,
+                    file.alignment_bytes.read_offset,
+                );
+                line(
+                    "alignment",
+                    &format!(
+                        "memory {m}, offset and length {o}, of reads {r} bytes; from {source}"
+                    ),
+                );
             }
         }
-        (None, reason) => line("requests go", &format!("unknown: {}", reason.as_deref().unwrap_or("nothing was asked"))),
+        (None, reason) => line(
+            "requests go",
+            &format!(
+                "unknown: {}",
+                reason.as_deref().unwrap_or("nothing was asked")
+            ),
+        ),
     }
     line("kernel", &a.kernel);
     line(
@@ -185,7 +219,10 @@ fn render(a: &Answers) -> String {
     );
     line(
         "RLIMIT_MEMLOCK",
-        &a.memlock_bytes.map_or_else(|| "no limit".into(), |b| format!("{}: pinned buffers of one user at most", units::size(b))),
+        &a.memlock_bytes.map_or_else(
+            || "no limit".into(),
+            |b| format!("{}: pinned buffers of one user at most", units::size(b)),
+        ),
     );
     match &a.ring_unavailable {
         None => line("ring features", &a.ring_features.join(" ")),
@@ -203,7 +240,9 @@ fn render(a: &Answers) -> String {
     if let Some(on_request) = &a.on_request {
         let (granted, refused) = on_request.lines();
         line("on request", &granted);
-        refused.iter().for_each(|reason| line("", &format!("not: {reason}")));
+        refused
+            .iter()
+            .for_each(|reason| line("", &format!("not: {reason}")));
     }
     out
 }

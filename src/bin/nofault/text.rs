@@ -1,6 +1,7 @@
 //! Lines of a bounded width. Pure text.
 
-/// Greedy lines of at most `width` characters. A word that is longer has a line to itself. Of no words one empty line.
+/// Greedy lines of at most `width` characters. A word that is longer has a line to itself. Of no
+/// words one empty line.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -30,7 +31,12 @@ mod tests {
         let text = "a bb ccc dddd µµµµµ a-word-that-is-too-long ff";
         let lines = wrap(text, 8);
         assert_eq!(lines.join(" "), text);
-        assert!(lines.iter().all(|l| l.chars().count() <= 8 || !l.contains(' ')), "{lines:?}");
+        assert!(
+            lines
+                .iter()
+                .all(|l| l.chars().count() <= 8 || !l.contains(' ')),
+            "{lines:?}"
+        );
         assert_eq!(lines[0], "a bb ccc");
         assert_eq!(wrap("  ", 8), [""]);
     }

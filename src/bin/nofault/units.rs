@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-/// Reads a size in bytes: digits, then nothing, `K`, `M`, `G` or `T` (powers of 1024), with or without `iB` or `B` after it.
+/// Reads a size in bytes: digits, then nothing, `K`, `M`, `G` or `T` (powers of 1024), with or
+/// without `iB` or `B` after it.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let wrong = || format!("`{text}` is not a size: write bytes, or a number with K, M, G or T, as in 256M");
+    let wrong = || {
+        format!("`{text}` is not a size: write bytes, or a number with K, M, G or T, as in 256M")
+    };
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -17,17 +22,25 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         "t" | "tb" | "tib" => 40,
         _ => return Err(wrong()),
     };
-    number.checked_mul(1 << shift).filter(|&bytes| bytes <= i64::MAX as u64).ok_or_else(|| format!("`{text}` is more than a file can hold"))
+    number
+        .checked_mul(1 << shift)
+        .filter(|&bytes| bytes <= i64::MAX as u64)
+        .ok_or_else(|| format!("`{text}` is more than a file can hold"))
 }
 
 /// Reads a time in seconds, more than 0 and at most an hour.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a number of seconds between 0 and 3600");
     let seconds: f64 = text.trim().parse().map_err(|_| wrong())?;
-    if seconds > 0.0 && seconds <= 3600.0 { Duration::try_from_secs_f64(seconds).map_err(|_| wrong()) } else { Err(wrong()) }
+    if seconds > 0.0 && seconds <= 3600.0 {
+        Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    } else {
+        Err(wrong())
+    }
 }
 
-/// A size with the largest binary unit that leaves it whole or has three digits: `4 KiB`, `1.5 GiB`.
+/// A size with the largest binary unit that leaves it whole or has three digits: `4 KiB`, `1.5
+/// GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut unit = 0;
@@ -36,13 +49,21 @@ pub(crate) fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if value.fract() == 0.0 { format!("{value:.0} {}", UNITS[unit]) } else { format!("{} {}", three_digits(value), UNITS[unit]) }
+    if value.fract() == 0.0 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{} {}", three_digits(value), UNITS[unit])
+    }
 }
 
 /// Bytes a second, in MiB or GiB.
 pub(crate) fn byte_rate(bytes_per_second: f64) -> String {
     let mib = bytes_per_second / (1 << 20) as f64;
-    if mib >= 10_000.0 { format!("{} GiB/s", three_digits(mib / 1024.0)) } else { format!("{} MiB/s", three_digits(mib)) }
+    if mib >= 10_000.0 {
+        format!("{} GiB/s", three_digits(mib / 1024.0))
+    } else {
+        format!("{} MiB/s", three_digits(mib))
+    }
 }
 
 /// Requests a second: `45.1k`.
@@ -88,7 +109,17 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused_with_its_own_text() {
-        for text in ["", "M", "12X", "-1", "1.5G", "1e3", "99999999999999999999", "8388608T", "9223372036854775808"] {
+        for text in [
+            "",
+            "M",
+            "12X",
+            "-1",
+            "1.5G",
+            "1e3",
+            "99999999999999999999",
+            "8388608T",
+            "9223372036854775808",
+        ] {
             let message = parse_size(text).expect_err(text);
             assert!(message.contains(text.trim()), "{message}");
         }

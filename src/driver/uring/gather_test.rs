@@ -15,11 +15,15 @@ const TOGETHER: u64 = 12;
 
 /// Keeps this thread, and those that it starts, on the processor that it is on.
 fn stay_here() {
-    // SAFETY: the set is a local that lives through the call, and as large as we say; all zeroes is the empty set.
+    // SAFETY: the set is a local that lives through the call, and as large as we say; all zeroes is
+    // the empty set.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(libc::sched_getcpu().max(0) as usize, &mut set);
-        assert_eq!(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set), 0);
+        assert_eq!(
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set),
+            0
+        );
     }
 }
 
@@ -36,7 +40,9 @@ fn completions_that_come_together_are_taken_in_together() {
     for _ in 0..50 {
         let event = wake::eventfd().expect("an eventfd");
         for token in 0..TOGETHER {
-            let poll = opcode::PollAdd::new(types::Fd(event.as_raw_fd()), libc::POLLIN as u32).build().user_data(token);
+            let poll = opcode::PollAdd::new(types::Fd(event.as_raw_fd()), libc::POLLIN as u32)
+                .build()
+                .user_data(token);
             // SAFETY: a poll names no memory, and the eventfd outlives it.
             unsafe { uring.push_entry(poll) };
         }
@@ -48,6 +54,9 @@ fn completions_that_come_together_are_taken_in_together() {
         let mut ended = Vec::new();
         uring.reap(&mut ended);
         assert_eq!(ended.len() as u64, TOGETHER);
-        writer.join().expect("the writer ends").expect("the eventfd takes it");
+        writer
+            .join()
+            .expect("the writer ends")
+            .expect("the eventfd takes it");
     }
 }

@@ -1,7 +1,8 @@
 //! Telling a reactor that completions are there.
 //!
-//! By an eventfd that is registered with the ring, as the ring's own descriptor will not do: with DEFER_TASKRUN it becomes readable when
-//! completions wait to be taken in, but nobody who waits for that is woken.
+//! By an eventfd that is registered with the ring, as the ring's own descriptor will not do: with
+//! DEFER_TASKRUN it becomes readable when completions wait to be taken in, but nobody who waits for
+//! that is woken.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,10 +20,15 @@ impl Uring {
     pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
         if self.listeners.event.is_none() {
             let event = wake::eventfd()?;
-            self.ring.ring().submitter().register_eventfd(event.as_raw_fd())?;
+            self.ring
+                .ring()
+                .submitter()
+                .register_eventfd(event.as_raw_fd())?;
             self.listeners.event = Some(event);
         }
-        let Some(event) = &self.listeners.event else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(event) = &self.listeners.event else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let event = event.try_clone()?;
         self.listeners.count += 1;
         Ok(event)
@@ -37,8 +43,13 @@ impl Uring {
         }
     }
 
-    /// Whether completions are there that were told before, or are not told at all because they have to be polled for.
+    /// Whether completions are there that were told before, or are not told at all because they
+    /// have to be polled for.
     pub(crate) fn has_answers(&mut self) -> bool {
-        self.polled.as_ref().is_some_and(|polled| polled.in_flight > 0) || !self.ring.completion().is_empty() || self.ring.has_work()
+        self.polled
+            .as_ref()
+            .is_some_and(|polled| polled.in_flight > 0)
+            || !self.ring.completion().is_empty()
+            || self.ring.has_work()
     }
 }

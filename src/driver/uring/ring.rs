@@ -1,6 +1,7 @@
 //! One ring, set up with as much as the kernel grants, and entered by hand.
 //!
-//! The io-uring crate has no io_uring_enter(2) that keeps both a registered descriptor and flags of one's own, so the call is made here.
+//! The io-uring crate has no io_uring_enter(2) that keeps both a registered descriptor and flags of
+//! one's own, so the call is made here.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -30,22 +31,47 @@ struct Setup {
 }
 
 const SETUPS: [Setup; 4] = [
-    Setup { single_issuer: true, defer_taskrun: true, coop_taskrun: false },
-    Setup { single_issuer: true, defer_taskrun: false, coop_taskrun: true },
-    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: true },
-    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: false },
+    Setup {
+        single_issuer: true,
+        defer_taskrun: true,
+        coop_taskrun: false,
+    },
+    Setup {
+        single_issuer: true,
+        defer_taskrun: false,
+        coop_taskrun: true,
+    },
+    Setup {
+        single_issuer: false,
+        defer_taskrun: false,
+        coop_taskrun: true,
+    },
+    Setup {
+        single_issuer: false,
+        defer_taskrun: false,
+        coop_taskrun: false,
+    },
 ];
 
 /// With a kernel thread, or polled: there is no work of a task to put off.
 const POLLED: [Setup; 2] = [
-    Setup { single_issuer: true, defer_taskrun: false, coop_taskrun: false },
-    Setup { single_issuer: false, defer_taskrun: false, coop_taskrun: false },
+    Setup {
+        single_issuer: true,
+        defer_taskrun: false,
+        coop_taskrun: false,
+    },
+    Setup {
+        single_issuer: false,
+        defer_taskrun: false,
+        coop_taskrun: false,
+    },
 ];
 
 /// One ring.
 pub(super) struct Ring {
     ring: IoUring,
-    /// What it is entered by: its descriptor, or its place in the table of the thread's registered rings.
+    /// What it is entered by: its descriptor, or its place in the table of the thread's registered
+    /// rings.
     handle: i32,
     /// Flags of every call.
     always: EnterFlags,
@@ -75,7 +101,12 @@ const UNREGISTER_RING_FDS: libc::c_uint = 21;
 
 impl Ring {
     /// Sets up a ring, or says why there can't be one. `flags` gets the names of what was granted.
-    pub(super) fn new(entries: u32, completions: u32, wishes: Wishes, flags: &mut Vec<&'static str>) -> io::Result<Ring> {
+    pub(super) fn new(
+        entries: u32,
+        completions: u32,
+        wishes: Wishes,
+        flags: &mut Vec<&'static str>,
+    ) -> io::Result<Ring> {
         let ring = negotiate(entries, completions, wishes, flags)?;
         let mut ring = Ring {
             handle: ring.as_raw_fd(),
@@ -94,13 +125,27 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Gives the ring a place in the thread's table, which spares each call a reference to its file. There are few places (16).
+    /// Gives the ring a place in the thread's table, which spares each call a reference to its
+    /// file. There are few places (16).
     fn register(&mut self) -> bool {
         let fd = self.ring.as_raw_fd();
-        let mut update = RegisterRing { offset: u32::MAX, reserved: 0, data: fd as u64 };
-        // SAFETY: one struct of the layout that the kernel expects, read and written during the call only. The place is this thread's, and
-        // a ring is never entered by another one: nothing above it is `Send`.
-        let done = unsafe { libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING_FDS, &raw mut update, 1) };
+        let mut update = RegisterRing {
+            offset: u32::MAX,
+            reserved: 0,
+            data: fd as u64,
+        };
+        // SAFETY: one struct of the layout that the kernel expects, read and written during the
+        // call only. The place is this thread's, and a ring is never entered by another one:
+        // nothing above it is `Send`.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                fd,
+                REGISTER_RING_FDS,
+                &raw mut update,
+                1,
+            )
+        };
         if done != 1 {
             return false;
         }
@@ -159,12 +204,29 @@ impl Ring {
         }
         drop(queue);
         let Wait::For(time) = wait else {
-            return self.call(submit, u32::from(wait != Wait::No), flags, std::ptr::null(), 0);
+            return self.call(
+                submit,
+                u32::from(wait != Wait::No),
+                flags,
+                std::ptr::null(),
+                0,
+            );
         };
         let time = time.min(Duration::from_secs(3600 * 24));
         let timeout = [time.as_secs() as i64, i64::from(time.subsec_nanos())];
-        let argument = GetEvents { sigmask: 0, sigmask_size: 0, min_wait_us: 0, timeout: (&raw const timeout).expose_provenance() as u64 };
-        self.call(submit, 1, flags | EnterFlags::EXT_ARG, (&raw const argument).cast(), size_of::<GetEvents>())
+        let argument = GetEvents {
+            sigmask: 0,
+            sigmask_size: 0,
+            min_wait_us: 0,
+            timeout: (&raw const timeout).expose_provenance() as u64,
+        };
+        self.call(
+            submit,
+            1,
+            flags | EnterFlags::EXT_ARG,
+            (&raw const argument).cast(),
+            size_of::<GetEvents>(),
+        )
     }
 
     /// Waits until the kernel's thread has taken an entry (IORING_ENTER_SQ_WAIT).
@@ -174,11 +236,32 @@ impl Ring {
     }
 
     #[inline]
-    fn call(&mut self, submit: u32, min_complete: u32, flags: EnterFlags, argument: *const libc::c_void, size: usize) -> io::Result<()> {
-        // SAFETY: the handle is this ring's, and `argument`, if there is one, lives until the call returns. The entries were pushed by
-        // callers who keep what they name.
-        let done = unsafe { libc::syscall(libc::SYS_io_uring_enter, self.handle, submit, min_complete, flags.bits(), argument, size) };
-        if done < 0 { Err(io::Error::from_raw_os_error(sys::errno())) } else { Ok(()) }
+    fn call(
+        &mut self,
+        submit: u32,
+        min_complete: u32,
+        flags: EnterFlags,
+        argument: *const libc::c_void,
+        size: usize,
+    ) -> io::Result<()> {
+        // SAFETY: the handle is this ring's, and `argument`, if there is one, lives until the call
+        // returns. The entries were pushed by callers who keep what they name.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.handle,
+                submit,
+                min_complete,
+                flags.bits(),
+                argument,
+                size,
+            )
+        };
+        if done < 0 {
+            Err(io::Error::from_raw_os_error(sys::errno()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -186,17 +269,38 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // The place holds the ring's file open.
         if self.always.contains(EnterFlags::REGISTERED_RING) {
-            let mut update = RegisterRing { offset: self.handle as u32, reserved: 0, data: 0 };
+            let mut update = RegisterRing {
+                offset: self.handle as u32,
+                reserved: 0,
+                data: 0,
+            };
             // SAFETY: as in `register`.
-            unsafe { libc::syscall(libc::SYS_io_uring_register, self.ring.as_raw_fd(), UNREGISTER_RING_FDS, &raw mut update, 1) };
+            unsafe {
+                libc::syscall(
+                    libc::SYS_io_uring_register,
+                    self.ring.as_raw_fd(),
+                    UNREGISTER_RING_FDS,
+                    &raw mut update,
+                    1,
+                )
+            };
         }
     }
 }
 
 /// Tries the set-ups from the best down.
-fn negotiate(entries: u32, completions: u32, wishes: Wishes, flags: &mut Vec<&'static str>) -> io::Result<IoUring> {
+fn negotiate(
+    entries: u32,
+    completions: u32,
+    wishes: Wishes,
+    flags: &mut Vec<&'static str>,
+) -> io::Result<IoUring> {
     let mut last = io::Error::from_raw_os_error(libc::EINVAL);
-    let setups = if wishes.sq_poll.is_some() || wishes.io_poll { &POLLED[..] } else { &SETUPS[..] };
+    let setups = if wishes.sq_poll.is_some() || wishes.io_poll {
+        &POLLED[..]
+    } else {
+        &SETUPS[..]
+    };
     for setup in setups {
         let mut builder = IoUring::builder();
         let mut granted = Vec::new();

@@ -30,8 +30,18 @@ pub(super) const TABLE: &[Known] = &[
     ),
     Known::kept("hugepage-size"),
     Known::ignored("lockmem", "no memory is locked to make it scarce"),
-    Known::typed("zero_buffers", &[], |d, v| set(&mut d.options.zero_buffers, v.flag()), |o| show_flag(o.zero_buffers, false)),
-    Known::typed("refill_buffers", &[], |d, v| set(&mut d.options.refill_buffers, v.flag()), |o| show_flag(o.refill_buffers, false)),
+    Known::typed(
+        "zero_buffers",
+        &[],
+        |d, v| set(&mut d.options.zero_buffers, v.flag()),
+        |o| show_flag(o.zero_buffers, false),
+    ),
+    Known::typed(
+        "refill_buffers",
+        &[],
+        |d, v| set(&mut d.options.refill_buffers, v.flag()),
+        |o| show_flag(o.refill_buffers, false),
+    ),
     Known::typed(
         "scramble_buffers",
         &[],
@@ -49,9 +59,13 @@ pub(super) const TABLE: &[Known] = &[
 
 fn set_memory(draft: &mut Draft, value: Value<'_>) -> Result<(), Fault> {
     let text = value.text()?;
-    let (word, file) = text.split_once(':').map_or((text, None), |(word, file)| (word, Some(file.to_owned())));
+    let (word, file) = text
+        .split_once(':')
+        .map_or((text, None), |(word, file)| (word, Some(file.to_owned())));
     if file.as_deref() == Some("") {
-        return Err(Fault::value(format!("{word} names a file that has no name")));
+        return Err(Fault::value(format!(
+            "{word} names a file that has no name"
+        )));
     }
     draft.options.memory = match (word, file) {
         ("malloc", None) => Memory::Malloc,
@@ -60,7 +74,11 @@ fn set_memory(draft: &mut Draft, value: Value<'_>) -> Result<(), Fault> {
         ("mmap", file) => Memory::Mmap(file),
         ("mmaphuge", file) => Memory::MmapHuge(file),
         ("mmapshared", file) => Memory::MmapShared(file),
-        ("cudamalloc", _) => return Err(Fault::unsupported("the memory of graphics cards is not offered here")),
+        ("cudamalloc", _) => {
+            return Err(Fault::unsupported(
+                "the memory of graphics cards is not offered here",
+            ));
+        }
         _ => {
             let words = "malloc, shm, shmhuge, mmap, mmaphuge, mmapshared; the last three may have a file: mmap:/path";
             return Err(Fault::value(format!("{text:?} is none of {words}")));

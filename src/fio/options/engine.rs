@@ -16,11 +16,18 @@ const POLLED: &[IoEngine] = &[IoEngine::IoUring, IoEngine::Pvsync2];
 const PRIORITY: &str = "all requests have the same priority";
 
 pub(super) const TABLE: &[Known] = &[
-    Known::typed("ioengine", &[], set_engine, |o| (o.engine != IoEngine::Psync).then(|| o.engine.to_string())),
+    Known::typed("ioengine", &[], set_engine, |o| {
+        (o.engine != IoEngine::Psync).then(|| o.engine.to_string())
+    }),
     Known::typed(
         "iodepth",
         &[],
-        |d, v| set(&mut d.options.depth, v.count(1..=MAX_DEPTH).map(|depth| depth as u32)),
+        |d, v| {
+            set(
+                &mut d.options.depth,
+                v.count(1..=MAX_DEPTH).map(|depth| depth as u32),
+            )
+        },
         |o| show_count(o.depth, 1),
     ),
     Known::typed(
@@ -47,18 +54,45 @@ pub(super) const TABLE: &[Known] = &[
         |d, v| set(&mut d.options.depth_low, v.count32(0).map(Some)),
         |o| o.depth_low.map(|low| low.to_string()),
     ),
-    Known::fixed("io_submit_mode", &["inline"], "each worker submits its own requests"),
-    Known::fixed("serialize_overlap", &["0"], "requests in flight may overlap"),
-    Known::typed("fixedbufs", &[], |d, v| set(&mut d.options.fixed_buffers, v.flag()), |o| show_flag(o.fixed_buffers, false)).of(URING),
-    Known::typed("registerfiles", &[], |d, v| set(&mut d.options.registered_files, v.flag()), |o| show_flag(o.registered_files, false))
-        .of(URING),
+    Known::fixed(
+        "io_submit_mode",
+        &["inline"],
+        "each worker submits its own requests",
+    ),
+    Known::fixed(
+        "serialize_overlap",
+        &["0"],
+        "requests in flight may overlap",
+    ),
+    Known::typed(
+        "fixedbufs",
+        &[],
+        |d, v| set(&mut d.options.fixed_buffers, v.flag()),
+        |o| show_flag(o.fixed_buffers, false),
+    )
+    .of(URING),
+    Known::typed(
+        "registerfiles",
+        &[],
+        |d, v| set(&mut d.options.registered_files, v.flag()),
+        |o| show_flag(o.registered_files, false),
+    )
+    .of(URING),
     Known::kept("nonvectored").of(URING),
     Known::kept("userspace_reap").of(&[IoEngine::Libaio]),
     Known::ignored("hipri", "completions are not polled for").of(POLLED),
     Known::ignored("hipri_percentage", "completions are not polled for").of(&[IoEngine::Pvsync2]),
     Known::ignored("sqthread_poll", "no kernel thread polls for submissions").of(URING),
-    Known::ignored("sqthread_poll_cpu", "no kernel thread polls for submissions").of(URING),
-    Known::ignored("force_async", "only what must not run on this thread is sent to the kernel's workers").of(URING),
+    Known::ignored(
+        "sqthread_poll_cpu",
+        "no kernel thread polls for submissions",
+    )
+    .of(URING),
+    Known::ignored(
+        "force_async",
+        "only what must not run on this thread is sent to the kernel's workers",
+    )
+    .of(URING),
     Known::ignored("nowait", "requests wait for what they need").of(NOWAIT),
     Known::ignored("uncached", "the buffered path keeps what it reads").of(POLLED),
     Known::ignored("cmdprio", PRIORITY).of(ASYNC),
@@ -79,10 +113,16 @@ fn set_engine(draft: &mut Draft, value: Value<'_>) -> Result<(), Fault> {
         IoEngine::Pvsync2,
     ];
     let text = value.text()?;
-    let engine = ENGINES.into_iter().find(|engine| engine.to_string() == text).ok_or_else(|| {
-        let names = ENGINES.map(|engine| engine.to_string());
-        Fault::unsupported(format!("the engine {text:?} is not offered here: take one of {}", names.join(", ")))
-    })?;
+    let engine = ENGINES
+        .into_iter()
+        .find(|engine| engine.to_string() == text)
+        .ok_or_else(|| {
+            let names = ENGINES.map(|engine| engine.to_string());
+            Fault::unsupported(format!(
+                "the engine {text:?} is not offered here: take one of {}",
+                names.join(", ")
+            ))
+        })?;
     draft.options.set_engine(engine);
     Ok(())
 }

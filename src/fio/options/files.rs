@@ -17,7 +17,8 @@ pub(super) const TABLE: &[Known] = &[
         |d, v| {
             d.options.directories = names(v)?;
             if !d.options.filenames.is_empty() {
-                d.notes.push("has no effect on a filename of an earlier [global]".to_owned());
+                d.notes
+                    .push("has no effect on a filename of an earlier [global]".to_owned());
             }
             Ok(())
         },
@@ -30,16 +31,21 @@ pub(super) const TABLE: &[Known] = &[
             let names = names(v)?;
             let before = d.options.filenames.len();
             if before > 0 {
-                d.notes.push(format!("is added to the {before} that the job has already, {} first; so does fio", d.options.filenames[0]));
+                d.notes.push(format!(
+                    "is added to the {before} that the job has already, {} first; so does fio",
+                    d.options.filenames[0]
+                ));
             }
             if before + names.len() > MAX_FILES as usize {
                 return Err(Fault::value(format!("more than {MAX_FILES} names")));
             }
             let directory = d.options.directories.first();
-            d.options.filenames.extend(names.into_iter().map(|name| match directory {
-                Some(directory) => format!("{directory}/{name}"),
-                None => name,
-            }));
+            d.options
+                .filenames
+                .extend(names.into_iter().map(|name| match directory {
+                    Some(directory) => format!("{directory}/{name}"),
+                    None => name,
+                }));
             Ok(())
         },
         |o| show_names(&o.filenames),
@@ -53,14 +59,21 @@ pub(super) const TABLE: &[Known] = &[
     Known::typed(
         "nrfiles",
         &["nr_files"],
-        |d, v| set(&mut d.options.nrfiles, v.count(1..=MAX_FILES).map(|count| count as u32)),
+        |d, v| {
+            set(
+                &mut d.options.nrfiles,
+                v.count(1..=MAX_FILES).map(|count| count as u32),
+            )
+        },
         |o| show_count(o.nrfiles, 1),
     ),
     Known::typed(
         "filesize",
         &[],
         |d, v| {
-            let (low, high) = if number::split(v.text.unwrap_or(""), '-').len() > 1 || number::split(v.text.unwrap_or(""), ':').len() > 1 {
+            let (low, high) = if number::split(v.text.unwrap_or(""), '-').len() > 1
+                || number::split(v.text.unwrap_or(""), ':').len() > 1
+            {
                 v.byte_range()?
             } else {
                 v.bytes().map(|bytes| (bytes, bytes))?
@@ -73,36 +86,80 @@ pub(super) const TABLE: &[Known] = &[
         },
         |o| {
             o.filesize.map(|(low, high)| {
-                if low == high { number::show_bytes(low) } else { format!("{}-{}", number::show_bytes(low), number::show_bytes(high)) }
+                if low == high {
+                    number::show_bytes(low)
+                } else {
+                    format!("{}-{}", number::show_bytes(low), number::show_bytes(high))
+                }
             })
         },
     ),
     // Zero is the whole file.
-    Known::typed("size", &[], |d, v| set(&mut d.options.size, v.size().map(not_zero)), |o| o.size.map(number::show_size)),
+    Known::typed(
+        "size",
+        &[],
+        |d, v| set(&mut d.options.size, v.size().map(not_zero)),
+        |o| o.size.map(number::show_size),
+    ),
     Known::typed(
         "io_size",
         &["io_limit"],
         |d, v| set(&mut d.options.io_size, v.size().map(not_zero)),
         |o| o.io_size.map(number::show_size),
     ),
-    Known::typed("offset", &["fileoffset"], |d, v| set(&mut d.options.offset, v.size()), |o| not_zero(o.offset).map(number::show_size)),
+    Known::typed(
+        "offset",
+        &["fileoffset"],
+        |d, v| set(&mut d.options.offset, v.size()),
+        |o| not_zero(o.offset).map(number::show_size),
+    ),
     Known::typed(
         "offset_increment",
         &[],
         |d, v| set(&mut d.options.offset_increment, v.size()),
         |o| not_zero(o.offset_increment).map(number::show_size),
     ),
-    Known::typed("offset_align", &[], |d, v| set(&mut d.options.offset_align, v.bytes()), |o| show_bytes(o.offset_align)),
+    Known::typed(
+        "offset_align",
+        &[],
+        |d, v| set(&mut d.options.offset_align, v.bytes()),
+        |o| show_bytes(o.offset_align),
+    ),
     Known::typed(
         "number_ios",
         &[],
-        |d, v| set(&mut d.options.number_ios, v.bytes().map(|count| (count > 0).then_some(count))),
+        |d, v| {
+            set(
+                &mut d.options.number_ios,
+                v.bytes().map(|count| (count > 0).then_some(count)),
+            )
+        },
         |o| o.number_ios.map(|count| count.to_string()),
     ),
-    Known::typed("unlink", &[], |d, v| set(&mut d.options.unlink, v.boolean()), |o| show_flag(o.unlink, false)),
-    Known::typed("overwrite", &[], |d, v| set(&mut d.options.overwrite, v.boolean()), |o| show_flag(o.overwrite, false)),
-    Known::typed("create_on_open", &[], |d, v| set(&mut d.options.create_on_open, v.boolean()), |o| show_flag(o.create_on_open, false)),
-    Known::typed("invalidate", &[], |d, v| set(&mut d.options.invalidate, v.boolean()), |o| show_flag(o.invalidate, true)),
+    Known::typed(
+        "unlink",
+        &[],
+        |d, v| set(&mut d.options.unlink, v.boolean()),
+        |o| show_flag(o.unlink, false),
+    ),
+    Known::typed(
+        "overwrite",
+        &[],
+        |d, v| set(&mut d.options.overwrite, v.boolean()),
+        |o| show_flag(o.overwrite, false),
+    ),
+    Known::typed(
+        "create_on_open",
+        &[],
+        |d, v| set(&mut d.options.create_on_open, v.boolean()),
+        |o| show_flag(o.create_on_open, false),
+    ),
+    Known::typed(
+        "invalidate",
+        &[],
+        |d, v| set(&mut d.options.invalidate, v.boolean()),
+        |o| show_flag(o.invalidate, true),
+    ),
 ];
 
 fn not_zero(size: Size) -> Option<Size> {
@@ -126,9 +183,15 @@ fn names(value: Value<'_>) -> Result<Vec<String>, Fault> {
     for name in &names {
         match name.as_str() {
             "" => return Err(Fault::value("there is nothing between two colons")),
-            "-" => return Err(Fault::unsupported("standard input and output are not offered")),
+            "-" => {
+                return Err(Fault::unsupported(
+                    "standard input and output are not offered",
+                ));
+            }
             // It could not be told from the escape of the colon behind it.
-            name if name.ends_with('\\') => return Err(Fault::value(format!("{name:?} ends with a backslash"))),
+            name if name.ends_with('\\') => {
+                return Err(Fault::value(format!("{name:?} ends with a backslash")));
+            }
             _ => {}
         }
     }
@@ -136,5 +199,11 @@ fn names(value: Value<'_>) -> Result<Vec<String>, Fault> {
 }
 
 fn show_names(names: &[String]) -> Option<String> {
-    (!names.is_empty()).then(|| names.iter().map(|name| name.replace(':', "\\:")).collect::<Vec<_>>().join(":"))
+    (!names.is_empty()).then(|| {
+        names
+            .iter()
+            .map(|name| name.replace(':', "\\:"))
+            .collect::<Vec<_>>()
+            .join(":")
+    })
 }

@@ -1,6 +1,7 @@
 //! Every option of fio's, and what is done with it: one table for each family.
 //!
-//! May know: values and job types. Must not know: lines, files, inheritance. An option is read into a [`Draft`], and shown from the finished
+//! May know: values and job types. Must not know: lines, files, inheritance. An option is read into
+//! a [`Draft`], and shown from the finished
 //! [`Options`]: what was read, shown and read again is the same.
 
 mod buffers;
@@ -35,13 +36,20 @@ pub(super) struct Known {
 
 enum Kind {
     /// It is read, and shown if it isn't what it is without being given.
-    Typed { set: fn(&mut Draft, Value<'_>) -> Result<(), Fault>, show: fn(&Options) -> Option<String> },
+    Typed {
+        set: fn(&mut Draft, Value<'_>) -> Result<(), Fault>,
+        show: fn(&Options) -> Option<String>,
+    },
     /// It concerns only how fio itself works, and is kept for it.
     Kept,
     /// The same, but somebody may expect an effect: a warning says that there is none, and why.
     Ignored(&'static str),
-    /// Only these values are taken, which are what holds here anyway. For others the reason is given.
-    Fixed { accepted: &'static [&'static str], why: &'static str },
+    /// Only these values are taken, which are what holds here anyway. For others the reason is
+    /// given.
+    Fixed {
+        accepted: &'static [&'static str],
+        why: &'static str,
+    },
     /// It would change what is measured. The reason is given.
     Refused(&'static str),
 }
@@ -70,7 +78,8 @@ pub(super) fn find(name: &str) -> Option<&'static Known> {
 
 /// The option that somebody may have meant who wrote this name.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let names = |known: &'static Known| std::iter::once(known.name).chain(known.aliases.iter().copied());
+    let names =
+        |known: &'static Known| std::iter::once(known.name).chain(known.aliases.iter().copied());
     nearest::nearest(name, all().flat_map(names))
 }
 
@@ -80,7 +89,12 @@ pub(super) fn show(options: &Options) -> impl Iterator<Item = (&'static str, Opt
         Kind::Typed { show, .. } => show(options).map(|value| (known.name, Some(value))),
         _ => None,
     });
-    typed.chain(options.fio_only.iter().map(|option| (option.name, option.value.clone())))
+    typed.chain(
+        options
+            .fio_only
+            .iter()
+            .map(|option| (option.name, option.value.clone())),
+    )
 }
 
 impl Known {
@@ -90,23 +104,52 @@ impl Known {
         set: fn(&mut Draft, Value<'_>) -> Result<(), Fault>,
         show: fn(&Options) -> Option<String>,
     ) -> Known {
-        Known { name, aliases, engines: &[], kind: Kind::Typed { set, show } }
+        Known {
+            name,
+            aliases,
+            engines: &[],
+            kind: Kind::Typed { set, show },
+        }
     }
 
     const fn kept(name: &'static str) -> Known {
-        Known { name, aliases: &[], engines: &[], kind: Kind::Kept }
+        Known {
+            name,
+            aliases: &[],
+            engines: &[],
+            kind: Kind::Kept,
+        }
     }
 
     const fn ignored(name: &'static str, why: &'static str) -> Known {
-        Known { name, aliases: &[], engines: &[], kind: Kind::Ignored(why) }
+        Known {
+            name,
+            aliases: &[],
+            engines: &[],
+            kind: Kind::Ignored(why),
+        }
     }
 
-    const fn fixed(name: &'static str, accepted: &'static [&'static str], why: &'static str) -> Known {
-        Known { name, aliases: &[], engines: &[], kind: Kind::Fixed { accepted, why } }
+    const fn fixed(
+        name: &'static str,
+        accepted: &'static [&'static str],
+        why: &'static str,
+    ) -> Known {
+        Known {
+            name,
+            aliases: &[],
+            engines: &[],
+            kind: Kind::Fixed { accepted, why },
+        }
     }
 
     const fn refused(name: &'static str, why: &'static str) -> Known {
-        Known { name, aliases: &[], engines: &[], kind: Kind::Refused(why) }
+        Known {
+            name,
+            aliases: &[],
+            engines: &[],
+            kind: Kind::Refused(why),
+        }
     }
 
     const fn also(mut self, aliases: &'static [&'static str]) -> Known {
@@ -119,7 +162,8 @@ impl Known {
         self
     }
 
-    /// Whether this option must be read before others of its section: the unit of their numbers, the directory of their files.
+    /// Whether this option must be read before others of its section: the unit of their numbers,
+    /// the directory of their files.
     pub(super) fn comes_first(&self) -> bool {
         matches!(self.name, "kb_base" | "directory")
     }
@@ -139,7 +183,10 @@ impl Known {
                 if accepted.contains(&text) {
                     Ok(())
                 } else {
-                    Err(Fault::unsupported(format!("only {} is offered here: {why}", accepted.join(" or "))))
+                    Err(Fault::unsupported(format!(
+                        "only {} is offered here: {why}",
+                        accepted.join(" or ")
+                    )))
                 }
             }
             Kind::Refused(why) => Err(Fault::unsupported(format!("is not offered here: {why}"))),

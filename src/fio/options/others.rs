@@ -10,7 +10,8 @@ const STEADY: &str = "a job ends with its size or its runtime";
 const LATENCY: &str = "the depth is what iodepth says";
 const FLOW: &str = "jobs do not wait for each other while they run";
 const PROGRAMS: &str = "a job file does not run programs";
-const LAYOUT: &str = "a job works on files that are laid out before it starts, and stays inside of them";
+const LAYOUT: &str =
+    "a job works on files that are laid out before it starts, and stays inside of them";
 const ERRORS: &str = "the first error ends the job";
 const OTHER_ENGINE: &str = "it belongs to an engine that is not offered either";
 
@@ -45,8 +46,16 @@ pub(super) const TABLE: &[Known] = &[
     Known::fixed("zonesize", &["0"], ZONES),
     Known::fixed("zoneskip", &["0"], ZONES),
     Known::fixed("trim_percentage", &["0"], TRIM),
-    Known::fixed("bs_is_seq_rand", &["0"], "bs has sizes for reads and for writes"),
-    Known::fixed("atomic", &["0"], "a request may reach the device in several parts"),
+    Known::fixed(
+        "bs_is_seq_rand",
+        &["0"],
+        "bs has sizes for reads and for writes",
+    ),
+    Known::fixed(
+        "atomic",
+        &["0"],
+        "a request may reach the device in several parts",
+    ),
     Known::fixed("write_barrier", &["0"], "take fsync or fdatasync"),
     Known::fixed("file_append", &["0"], LAYOUT),
     Known::fixed("fill_device", &["0"], LAYOUT).also(&["fill_fs"]),

@@ -16,7 +16,12 @@ pub(super) const TABLE: &[Known] = &[
         |d, v| set(&mut d.options.clat_percentiles, v.boolean()),
         |o| show_flag(o.clat_percentiles, true),
     ),
-    Known::typed("lat_percentiles", &[], |d, v| set(&mut d.options.lat_percentiles, v.boolean()), |o| show_flag(o.lat_percentiles, false)),
+    Known::typed(
+        "lat_percentiles",
+        &[],
+        |d, v| set(&mut d.options.lat_percentiles, v.boolean()),
+        |o| show_flag(o.lat_percentiles, false),
+    ),
     Known::typed(
         "slat_percentiles",
         &[],
@@ -24,7 +29,13 @@ pub(super) const TABLE: &[Known] = &[
         |o| show_flag(o.slat_percentiles, false),
     ),
     Known::typed("percentile_list", &[], set_percentiles, |o| {
-        (!o.percentiles.is_empty()).then(|| o.percentiles.iter().map(f64::to_string).collect::<Vec<_>>().join(":"))
+        (!o.percentiles.is_empty()).then(|| {
+            o.percentiles
+                .iter()
+                .map(f64::to_string)
+                .collect::<Vec<_>>()
+                .join(":")
+        })
     }),
     Known::kept("clocksource"),
     Known::kept("gtod_reduce"),
@@ -68,10 +79,16 @@ fn set_percentiles(draft: &mut Draft, value: Value<'_>) -> Result<(), Fault> {
     for part in value.list()? {
         match part.real()? {
             percentile if percentile > 0.0 && percentile <= 100.0 => percentiles.push(percentile),
-            other => return Err(Fault::value(format!("{other} is not above 0 and up to 100"))),
+            other => {
+                return Err(Fault::value(format!(
+                    "{other} is not above 0 and up to 100"
+                )));
+            }
         }
         if percentiles.len() > MAX_PERCENTILES {
-            return Err(Fault::value(format!("more than {MAX_PERCENTILES} percentiles")));
+            return Err(Fault::value(format!(
+                "more than {MAX_PERCENTILES} percentiles"
+            )));
         }
     }
     draft.options.percentiles = percentiles;

@@ -13,14 +13,31 @@ pub(super) const TABLE: &[Known] = &[
     Known::typed(
         "runtime",
         &["timeout"],
-        |d, v| set(&mut d.options.runtime, v.time(Unit::Seconds).map(|time| (!time.is_zero()).then_some(time))),
+        |d, v| {
+            set(
+                &mut d.options.runtime,
+                v.time(Unit::Seconds)
+                    .map(|time| (!time.is_zero()).then_some(time)),
+            )
+        },
         |o| o.runtime.map(number::show_time),
     ),
-    Known::typed("time_based", &[], |d, v| set(&mut d.options.time_based, v.flag()), |o| show_flag(o.time_based, false)),
-    Known::typed("ramp_time", &[], |d, v| set(&mut d.options.ramp_time, v.time(Unit::Seconds)), |o| show_time(o.ramp_time)),
+    Known::typed(
+        "time_based",
+        &[],
+        |d, v| set(&mut d.options.time_based, v.flag()),
+        |o| show_flag(o.time_based, false),
+    ),
+    Known::typed(
+        "ramp_time",
+        &[],
+        |d, v| set(&mut d.options.ramp_time, v.time(Unit::Seconds)),
+        |o| show_time(o.ramp_time),
+    ),
     Known::typed("startdelay", &[], set_delay, |o| match o.start_delay {
         (low, high) if low == high => show_time(low),
-        // In microseconds, because fio reads the unit of the first number wrongly if it has one letter.
+        // In microseconds, because fio reads the unit of the first number wrongly if it has one
+        // letter.
         (low, high) => Some(format!("{}us-{}us", low.as_micros(), high.as_micros())),
     }),
     Known::typed(
@@ -38,18 +55,49 @@ pub(super) const TABLE: &[Known] = &[
     Known::ignored("rate_min", "a job that is slower is not ended").also(&["ratemin"]),
     Known::ignored("rate_iops_min", "a job that is slower is not ended"),
     Known::ignored("rate_cycle", "a job that is slower is not ended").also(&["ratecycle"]),
-    Known::fixed("rate_process", &["linear"], "requests come at even intervals"),
-    Known::fixed("rate_ignore_thinktime", &["0"], "the rate is caught up with after think time"),
-    Known::typed("thinktime", &[], |d, v| set(&mut d.options.thinktime, v.time(Unit::Micros)), |o| show_time(o.thinktime)),
-    Known::typed("thinktime_spin", &[], |d, v| set(&mut d.options.thinktime_spin, v.time(Unit::Micros)), |o| show_time(o.thinktime_spin)),
+    Known::fixed(
+        "rate_process",
+        &["linear"],
+        "requests come at even intervals",
+    ),
+    Known::fixed(
+        "rate_ignore_thinktime",
+        &["0"],
+        "the rate is caught up with after think time",
+    ),
+    Known::typed(
+        "thinktime",
+        &[],
+        |d, v| set(&mut d.options.thinktime, v.time(Unit::Micros)),
+        |o| show_time(o.thinktime),
+    ),
+    Known::typed(
+        "thinktime_spin",
+        &[],
+        |d, v| set(&mut d.options.thinktime_spin, v.time(Unit::Micros)),
+        |o| show_time(o.thinktime_spin),
+    ),
     Known::typed(
         "thinktime_blocks",
         &[],
-        |d, v| set(&mut d.options.thinktime_blocks, v.count32(0).map(|blocks| blocks.max(1))),
+        |d, v| {
+            set(
+                &mut d.options.thinktime_blocks,
+                v.count32(0).map(|blocks| blocks.max(1)),
+            )
+        },
         |o| show_count(o.thinktime_blocks, 1),
     ),
-    Known::fixed("thinktime_blocks_type", &["complete"], "requests count when they complete"),
-    Known::fixed("thinktime_iotime", &["0"], "think time comes after requests, not after time"),
+    Known::fixed(
+        "thinktime_blocks_type",
+        &["complete"],
+        "requests count when they complete",
+    ),
+    Known::fixed(
+        "thinktime_iotime",
+        &["0"],
+        "think time comes after requests, not after time",
+    ),
 ];
 
 fn show_time(time: Duration) -> Option<String> {

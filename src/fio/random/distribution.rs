@@ -1,7 +1,8 @@
 //! How likely each block is, where not all are the same: ranks, 0 for the likeliest.
 //!
-//! The shapes are fio's, whose Zipf is the approximation of Gray and others ("Quickly Generating Billion-Record Synthetic Databases", 1994). A rank
-//! says nothing about where its block is: the ranks are scattered over the region, each block having one.
+//! The shapes are fio's, whose Zipf is the approximation of Gray and others ("Quickly Generating
+//! Billion-Record Synthetic Databases", 1994). A rank says nothing about where its block is: the
+//! ranks are scattered over the region, each block having one.
 
 use super::rng::Rng;
 use crate::fio::Distribution;
@@ -16,9 +17,18 @@ pub struct Ranks {
 #[derive(Clone, Debug)]
 enum Shape {
     Uniform,
-    Zipf { zeta: f64, second: f64, eta: f64, alpha: f64 },
-    Pareto { power: f64 },
-    Normal { jitter: f64 },
+    Zipf {
+        zeta: f64,
+        second: f64,
+        eta: f64,
+        alpha: f64,
+    },
+    Pareto {
+        power: f64,
+    },
+    Normal {
+        jitter: f64,
+    },
 }
 
 impl Ranks {
@@ -30,10 +40,19 @@ impl Ranks {
             Distribution::Zipf { theta, .. } => {
                 let zeta = zeta(bound, theta);
                 let second = 1.0 + 0.5f64.powf(theta);
-                Shape::Zipf { zeta, second, eta: (1.0 - (2.0 / n).powf(1.0 - theta)) / (1.0 - second / zeta), alpha: 1.0 / (1.0 - theta) }
+                Shape::Zipf {
+                    zeta,
+                    second,
+                    eta: (1.0 - (2.0 / n).powf(1.0 - theta)) / (1.0 - second / zeta),
+                    alpha: 1.0 / (1.0 - theta),
+                }
             }
-            Distribution::Pareto { power, .. } => Shape::Pareto { power: power.ln() / (-power).ln_1p() },
-            Distribution::Normal { deviation, .. } => Shape::Normal { jitter: (n * deviation / 100.0).min(n / 2.0) },
+            Distribution::Pareto { power, .. } => Shape::Pareto {
+                power: power.ln() / (-power).ln_1p(),
+            },
+            Distribution::Normal { deviation, .. } => Shape::Normal {
+                jitter: (n * deviation / 100.0).min(n / 2.0),
+            },
         };
         Ranks { bound, shape }
     }
@@ -43,7 +62,12 @@ impl Ranks {
         let n = self.bound as f64;
         let rank = match self.shape {
             Shape::Uniform => return rng.below(self.bound),
-            Shape::Zipf { zeta, second, eta, alpha } => {
+            Shape::Zipf {
+                zeta,
+                second,
+                eta,
+                alpha,
+            } => {
                 let uniform = rng.fraction();
                 match uniform * zeta {
                     scaled if scaled < 1.0 => 0.0,
@@ -62,17 +86,23 @@ impl Ranks {
     }
 }
 
-/// The sum of 1/k^theta for k up to n: the first terms one by one, the rest by the Euler-Maclaurin formula, whose error is then far below that of the
-/// additions.
+/// The sum of 1/k^theta for k up to n: the first terms one by one, the rest by the Euler-Maclaurin
+/// formula, whose error is then far below that of the additions.
 fn zeta(n: u64, theta: f64) -> f64 {
     const SINGLE: u64 = 1000;
-    let single: f64 = (1..=n.min(SINGLE)).rev().map(|k| (k as f64).powf(-theta)).sum();
+    let single: f64 = (1..=n.min(SINGLE))
+        .rev()
+        .map(|k| (k as f64).powf(-theta))
+        .sum();
     if n <= SINGLE {
         return single;
     }
     let (a, b) = (SINGLE as f64, n as f64);
     let integral = (b.powf(1.0 - theta) - a.powf(1.0 - theta)) / (1.0 - theta);
-    single + integral + (b.powf(-theta) - a.powf(-theta)) / 2.0 + theta / 12.0 * (a.powf(-theta - 1.0) - b.powf(-theta - 1.0))
+    single
+        + integral
+        + (b.powf(-theta) - a.powf(-theta)) / 2.0
+        + theta / 12.0 * (a.powf(-theta - 1.0) - b.powf(-theta - 1.0))
 }
 
 #[cfg(test)]
@@ -81,11 +111,15 @@ mod tests {
     use crate::fio::random::Stream;
 
     fn ranks(bound: u64, distribution: Distribution, count: usize) -> Vec<u64> {
-        let (ranks, mut rng) = (Ranks::new(bound, distribution), Rng::new(1, Stream::Offsets));
+        let (ranks, mut rng) = (
+            Ranks::new(bound, distribution),
+            Rng::new(1, Stream::Offsets),
+        );
         (0..count).map(|_| ranks.next(&mut rng)).collect()
     }
 
-    /// The share of the requests that the likeliest tenth of the blocks that are met at all gets, in hundredths.
+    /// The share of the requests that the likeliest tenth of the blocks that are met at all gets,
+    /// in hundredths.
     fn top_tenth(distribution: Distribution) -> f64 {
         const BLOCKS: usize = 1 << 18;
         let mut counts = vec![0u32; BLOCKS];
@@ -97,25 +131,72 @@ mod tests {
         f64::from(counts.iter().take(counts.len() / 10).sum::<u32>()) * 100.0 / BLOCKS as f64
     }
 
-    /// The figures are those that `fio-genzipf -b 4096 -g 1` of fio 3.33 prints for the first of ten rows.
+    /// The figures are those that `fio-genzipf -b 4096 -g 1` of fio 3.33 prints for the first of
+    /// ten rows.
     #[test]
     fn the_shapes_are_fios() {
         for (distribution, expected) in [
-            (Distribution::Zipf { theta: 0.8, center: None }, 51.54),
-            (Distribution::Zipf { theta: 1.1, center: None }, 81.97),
-            (Distribution::Zipf { theta: 1.2, center: None }, 88.76),
-            (Distribution::Pareto { power: 0.2, center: None }, 63.55),
-            (Distribution::Normal { deviation: 2.0, center: None }, 23.84),
-            (Distribution::Normal { deviation: 50.0, center: None }, 22.83),
+            (
+                Distribution::Zipf {
+                    theta: 0.8,
+                    center: None,
+                },
+                51.54,
+            ),
+            (
+                Distribution::Zipf {
+                    theta: 1.1,
+                    center: None,
+                },
+                81.97,
+            ),
+            (
+                Distribution::Zipf {
+                    theta: 1.2,
+                    center: None,
+                },
+                88.76,
+            ),
+            (
+                Distribution::Pareto {
+                    power: 0.2,
+                    center: None,
+                },
+                63.55,
+            ),
+            (
+                Distribution::Normal {
+                    deviation: 2.0,
+                    center: None,
+                },
+                23.84,
+            ),
+            (
+                Distribution::Normal {
+                    deviation: 50.0,
+                    center: None,
+                },
+                22.83,
+            ),
         ] {
             let share = top_tenth(distribution);
-            assert!((share - expected).abs() < 1.0, "{distribution:?}: {share:.2} instead of {expected}");
+            assert!(
+                (share - expected).abs() < 1.0,
+                "{distribution:?}: {share:.2} instead of {expected}"
+            );
         }
     }
 
     #[test]
     fn pareto_gives_the_share_that_its_power_names() {
-        let ranks = ranks(100_000, Distribution::Pareto { power: 0.2, center: None }, 100_000);
+        let ranks = ranks(
+            100_000,
+            Distribution::Pareto {
+                power: 0.2,
+                center: None,
+            },
+            100_000,
+        );
         let share = ranks.iter().filter(|&&rank| rank < 20_000).count();
         assert!((79_000..81_000).contains(&share), "{share}");
     }
@@ -133,11 +214,26 @@ mod tests {
         for bound in [0, 1, 2, 3, 1000, 1 << 40, u64::MAX] {
             for distribution in [
                 Distribution::Random,
-                Distribution::Zipf { theta: 0.0, center: None },
-                Distribution::Zipf { theta: 0.9, center: None },
-                Distribution::Zipf { theta: 40.0, center: None },
-                Distribution::Pareto { power: 0.999, center: None },
-                Distribution::Normal { deviation: 99.0, center: None },
+                Distribution::Zipf {
+                    theta: 0.0,
+                    center: None,
+                },
+                Distribution::Zipf {
+                    theta: 0.9,
+                    center: None,
+                },
+                Distribution::Zipf {
+                    theta: 40.0,
+                    center: None,
+                },
+                Distribution::Pareto {
+                    power: 0.999,
+                    center: None,
+                },
+                Distribution::Normal {
+                    deviation: 99.0,
+                    center: None,
+                },
             ] {
                 for rank in ranks(bound, distribution, 1000) {
                     assert!(rank < bound.max(1), "{rank} of {bound}, {distribution:?}");

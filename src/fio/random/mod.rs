@@ -1,7 +1,9 @@
 //! What a job asks for: the direction, offset and size of one request after the other.
 //!
-//! Everything follows from a seed: the same job with the same seed makes the same requests, on any machine (whose `pow` rounds in the same way, where
-//! not all blocks are as likely). Nothing here needs memory for each block, except a job that covers its region once with blocks of several sizes.
+//! Everything follows from a seed: the same job with the same seed makes the same requests, on any
+//! machine (whose `pow` rounds in the same way, where not all blocks are as likely). Nothing here
+//! needs memory for each block, except a job that covers its region once with blocks of several
+//! sizes.
 //!
 //! [`Requests`] is what a runner needs; the rest is what it is made of.
 
@@ -24,11 +26,18 @@ use super::job::Job;
 const SEED: u64 = 0x89;
 
 impl Job {
-    /// The seed of one worker, `clone` from 0 to `numjobs` - 1: from `randseed`, or always the same (`randrepeat`), or from `entropy`, which is to be
-    /// another number in each run. No two workers of a file have the same one.
+    /// The seed of one worker, `clone` from 0 to `numjobs` - 1: from `randseed`, or always the same
+    /// (`randrepeat`), or from `entropy`, which is to be another number in each run. No two workers
+    /// of a file have the same one.
     pub fn seed(&self, clone: u32, entropy: u64) -> u64 {
         let options = &self.options;
-        let seed = options.randseed.unwrap_or(if options.randrepeat || options.allrandrepeat { SEED } else { entropy });
+        let seed = options
+            .randseed
+            .unwrap_or(if options.randrepeat || options.allrandrepeat {
+                SEED
+            } else {
+                entropy
+            });
         rng::mix(rng::mix(seed).wrapping_add(u64::from(self.first_worker) + u64::from(clone)))
     }
 }

@@ -1,6 +1,7 @@
 //! Where the next request of one file goes.
 //!
-//! May know: one region, block sizes, random numbers. Must not know: other files, which direction comes next.
+//! May know: one region, block sizes, random numbers. Must not know: other files, which direction
+//! comes next.
 
 use super::distribution::Ranks;
 use super::permutation::Permutation;
@@ -59,21 +60,36 @@ struct Free {
 }
 
 impl Offsets {
-    pub(super) fn new(options: &Options, region: FileRegion, seed: u64) -> Result<Offsets, RequestsError> {
+    pub(super) fn new(
+        options: &Options,
+        region: FileRegion,
+        seed: u64,
+    ) -> Result<Offsets, RequestsError> {
         let used = [options.mode.reads(), options.mode.writes()];
         let blocks = [&options.block.read, &options.block.write];
         let least = blocks.map(|block| block.min().max(1));
         let smallest = options.min_block().max(1);
         let pass_bytes = region.bytes - region.bytes % smallest;
-        let largest_least = (0..2).filter(|&direction| used[direction]).map(|direction| least[direction]).max().unwrap_or(smallest);
+        let largest_least = (0..2)
+            .filter(|&direction| used[direction])
+            .map(|direction| least[direction])
+            .max()
+            .unwrap_or(smallest);
         if region.bytes < largest_least {
-            return Err(RequestsError::TooSmall { bytes: region.bytes, block: largest_least });
+            return Err(RequestsError::TooSmall {
+                bytes: region.bytes,
+                block: largest_least,
+            });
         }
         let mut offsets = Offsets {
             region,
             least,
-            way: Way::Sequential { next: [0; 2], gap: 0 },
-            follow: (options.mode.is_random() && options.modifier > 1).then(|| (options.modifier - 1, options.sequencer)),
+            way: Way::Sequential {
+                next: [0; 2],
+                gap: 0,
+            },
+            follow: (options.mode.is_random() && options.modifier > 1)
+                .then(|| (options.modifier - 1, options.sequencer)),
             follow_state: [Follow::default(); 2],
             done: 0,
             pass_bytes,
@@ -81,11 +97,17 @@ impl Offsets {
             passes: 0,
         };
         if !options.mode.is_random() {
-            offsets.way = Way::Sequential { next: [0; 2], gap: options.modifier };
+            offsets.way = Way::Sequential {
+                next: [0; 2],
+                gap: options.modifier,
+            };
         } else if !options.covers() {
             offsets.way = offsets.free(options);
         } else if same_size(blocks, used) {
-            offsets.way = Way::Once { order: Permutation::new(region.bytes / smallest, offsets.key()), at: 0 };
+            offsets.way = Way::Once {
+                order: Permutation::new(region.bytes / smallest, offsets.key()),
+                at: 0,
+            };
         } else {
             offsets.way = Way::OnceMapped(Mapped::new(region.bytes, least, used, offsets.key())?);
         }
@@ -105,9 +127,17 @@ impl Offsets {
             let scatter = Permutation::new(starts, scatter);
             let wanted = center.map(|center| ((starts as f64 * center) as u64).min(starts - 1));
             let shift = wanted.map_or(0, |wanted| (wanted + starts - scatter.at(0)) % starts);
-            Free { ranks: Ranks::new(starts, options.distribution), scatter, shift, align }
+            Free {
+                ranks: Ranks::new(starts, options.distribution),
+                scatter,
+                shift,
+                align,
+            }
         };
-        Way::Free { directions: [direction(false), direction(true)], rng: Rng::new(self.seed, Stream::Offsets) }
+        Way::Free {
+            directions: [direction(false), direction(true)],
+            rng: Rng::new(self.seed, Stream::Offsets),
+        }
     }
 
     /// The key of this pass: each has an order of its own.
@@ -129,7 +159,8 @@ impl Offsets {
         }
     }
 
-    /// Offset and size of the next request, which is to have `wanted` bytes and has fewer where there is no room. None if the pass is over.
+    /// Offset and size of the next request, which is to have `wanted` bytes and has fewer where
+    /// there is no room. None if the pass is over.
     pub(super) fn next(&mut self, write: bool, wanted: u64) -> Option<(u64, u64)> {
         if self.done >= self.pass_bytes {
             return None;
@@ -168,8 +199,10 @@ impl Offsets {
         let (bytes, least) = (self.region.bytes, self.least[direction]);
         match &mut self.way {
             Way::Sequential { next, gap } => {
-                // Behind the end it goes on at the start: there are gaps, or the other direction has taken less than its share.
-                let request = fit(bytes, next[direction], wanted, least).or_else(|| fit(bytes, 0, wanted, least))?;
+                // Behind the end it goes on at the start: there are gaps, or the other direction
+                // has taken less than its share.
+                let request = fit(bytes, next[direction], wanted, least)
+                    .or_else(|| fit(bytes, 0, wanted, least))?;
                 next[direction] = (request.0 + request.1).saturating_add(*gap);
                 Some(request)
             }
@@ -183,8 +216,14 @@ impl Offsets {
             }
             Way::OnceMapped(mapped) => mapped.next(direction, wanted),
             Way::Free { directions, rng } => {
-                let Free { ranks, scatter, shift, align } = &directions[direction];
-                let block = (u128::from(scatter.at(ranks.next(rng))) + u128::from(*shift)) % u128::from(scatter.bound());
+                let Free {
+                    ranks,
+                    scatter,
+                    shift,
+                    align,
+                } = &directions[direction];
+                let block = (u128::from(scatter.at(ranks.next(rng))) + u128::from(*shift))
+                    % u128::from(scatter.bound());
                 fit(bytes, block as u64 * align, wanted, least)
             }
         }
@@ -192,12 +231,17 @@ impl Offsets {
 }
 
 fn same_size(blocks: [&BlockSize; 2], used: [bool; 2]) -> bool {
-    let mut sizes = (0..2).filter(|&direction| used[direction]).map(|direction| blocks[direction]);
-    let Some(BlockSize::Fixed(first)) = sizes.next() else { return false };
+    let mut sizes = (0..2)
+        .filter(|&direction| used[direction])
+        .map(|direction| blocks[direction]);
+    let Some(BlockSize::Fixed(first)) = sizes.next() else {
+        return false;
+    };
     sizes.all(|size| *size == BlockSize::Fixed(*first))
 }
 
-/// As much of `wanted` bytes as there is room for at `start`, if that is not less than `least`; then in multiples of that.
+/// As much of `wanted` bytes as there is room for at `start`, if that is not less than `least`;
+/// then in multiples of that.
 fn fit(region: u64, start: u64, wanted: u64, least: u64) -> Option<(u64, u64)> {
     let room = region.checked_sub(start)?;
     if wanted <= room {
@@ -206,8 +250,9 @@ fn fit(region: u64, start: u64, wanted: u64, least: u64) -> Option<(u64, u64)> {
     (room >= least).then(|| (start, room - room % least))
 }
 
-/// A bit for each smallest block: whether it was there in this pass. Each direction goes through its own blocks in random order, and leaves out what
-/// is taken, so a pass costs two looks at each block at most.
+/// A bit for each smallest block: whether it was there in this pass. Each direction goes through
+/// its own blocks in random order, and leaves out what is taken, so a pass costs two looks at each
+/// block at most.
 #[derive(Clone, Debug)]
 struct Mapped {
     unit: u64,
@@ -225,7 +270,12 @@ struct Direction {
 }
 
 impl Mapped {
-    fn new(bytes: u64, least: [u64; 2], used: [bool; 2], key: u64) -> Result<Mapped, RequestsError> {
+    fn new(
+        bytes: u64,
+        least: [u64; 2],
+        used: [bool; 2],
+        key: u64,
+    ) -> Result<Mapped, RequestsError> {
         let unit = match used {
             [true, true] => common(least[0], least[1]),
             [true, false] => least[0],
@@ -233,22 +283,35 @@ impl Mapped {
         };
         let units = bytes / unit;
         if units > MAX_MAPPED {
-            return Err(RequestsError::TooManyBlocks { blocks: units, most: MAX_MAPPED });
+            return Err(RequestsError::TooManyBlocks {
+                blocks: units,
+                most: MAX_MAPPED,
+            });
         }
         let direction = |direction: usize| {
             used[direction].then(|| {
                 let order = Permutation::new(bytes / least[direction], mix(key ^ direction as u64));
-                Direction { width: least[direction] / unit, order, at: 0 }
+                Direction {
+                    width: least[direction] / unit,
+                    order,
+                    at: 0,
+                }
             })
         };
-        Ok(Mapped { unit, taken: vec![0; units.div_ceil(64) as usize], units, directions: [direction(0), direction(1)] })
+        Ok(Mapped {
+            unit,
+            taken: vec![0; units.div_ceil(64) as usize],
+            units,
+            directions: [direction(0), direction(1)],
+        })
     }
 
     fn restart(&mut self, key: u64) {
         self.taken.fill(0);
         for (number, direction) in self.directions.iter_mut().enumerate() {
             if let Some(direction) = direction {
-                direction.order = Permutation::new(direction.order.bound(), mix(key ^ number as u64));
+                direction.order =
+                    Permutation::new(direction.order.bound(), mix(key ^ number as u64));
                 direction.at = 0;
             }
         }
@@ -269,8 +332,12 @@ impl Mapped {
             if self.is_taken(first) {
                 continue;
             }
-            let end = first.saturating_add(wanted.div_ceil(self.unit).max(1)).min(self.units);
-            let free = (first..end).take_while(|&unit| !self.is_taken(unit)).count() as u64;
+            let end = first
+                .saturating_add(wanted.div_ceil(self.unit).max(1))
+                .min(self.units);
+            let free = (first..end)
+                .take_while(|&unit| !self.is_taken(unit))
+                .count() as u64;
             for unit in first..first + free {
                 self.taken[(unit / 64) as usize] |= 1 << (unit % 64);
             }

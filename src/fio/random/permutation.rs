@@ -1,5 +1,5 @@
-//! All numbers below a bound, each once, in random order, without a list of them: a Feistel network over the next power of two, whose results
-//! outside of the bound are put through it again.
+//! All numbers below a bound, each once, in random order, without a list of them: a Feistel network
+//! over the next power of two, whose results outside of the bound are put through it again.
 
 use super::rng::mix;
 
@@ -18,14 +18,20 @@ pub struct Permutation {
 impl Permutation {
     /// The order of `0..bound` that belongs to `key`.
     pub fn new(bound: u64, key: u64) -> Permutation {
-        // At least two bits, so that both halves have one. The largest number has fewer than `bits` bits set free, so less than half of the
-        // domain lies outside of the bound, and two passes are enough on average.
+        // At least two bits, so that both halves have one. The largest number has fewer than `bits`
+        // bits set free, so less than half of the domain lies outside of the bound, and two passes
+        // are enough on average.
         let bits = (u64::BITS - bound.saturating_sub(1).leading_zeros()).max(2);
         let mut keys = [0; ROUNDS];
         for (round, slot) in keys.iter_mut().enumerate() {
             *slot = mix(mix(key) ^ mix(round as u64 + 1));
         }
-        Permutation { bound, left: bits / 2, right: bits - bits / 2, keys }
+        Permutation {
+            bound,
+            left: bits / 2,
+            right: bits - bits / 2,
+            keys,
+        }
     }
 
     /// How many numbers there are.
@@ -39,9 +45,14 @@ impl Permutation {
     ///
     /// If `position` is not below the bound.
     pub fn at(&self, position: u64) -> u64 {
-        assert!(position < self.bound, "there is no position {position} among {}", self.bound);
+        assert!(
+            position < self.bound,
+            "there is no position {position} among {}",
+            self.bound
+        );
         let mut value = self.scramble(position);
-        // Ends: `scramble` is a permutation, so from a number inside of the bound its cycle leads inside again.
+        // Ends: `scramble` is a permutation, so from a number inside of the bound its cycle leads
+        // inside again.
         while value >= self.bound {
             value = self.scramble(value);
         }
@@ -53,8 +64,12 @@ impl Permutation {
         let mut left = value >> right_bits;
         let mut right = value & low(right_bits);
         for key in self.keys {
-            // The halves change places, and with them their widths; after an even number of rounds they are where they were.
-            (left, right) = (right, left ^ (mix(right.wrapping_add(key)) & low(left_bits)));
+            // The halves change places, and with them their widths; after an even number of rounds
+            // they are where they were.
+            (left, right) = (
+                right,
+                left ^ (mix(right.wrapping_add(key)) & low(left_bits)),
+            );
             (left_bits, right_bits) = (right_bits, left_bits);
         }
         (left << right_bits) | right
@@ -76,7 +91,10 @@ mod tests {
             let mut seen = vec![false; bound as usize];
             for position in 0..bound {
                 let value = order.at(position) as usize;
-                assert!(!std::mem::replace(&mut seen[value], true), "{value} of {bound} twice");
+                assert!(
+                    !std::mem::replace(&mut seen[value], true),
+                    "{value} of {bound} twice"
+                );
             }
         }
     }
@@ -85,13 +103,19 @@ mod tests {
     fn the_largest_bounds_work() {
         for bound in [1 << 32, (1 << 40) + 1, 1 << 63, u64::MAX] {
             let order = Permutation::new(bound, 3);
-            let mut values: Vec<u64> = (0..1000).chain(bound - 1000..bound).map(|position| order.at(position)).collect();
+            let mut values: Vec<u64> = (0..1000)
+                .chain(bound - 1000..bound)
+                .map(|position| order.at(position))
+                .collect();
             assert!(values.iter().all(|&value| value < bound));
             values.sort_unstable();
             values.dedup();
             assert_eq!(values.len(), 2000);
             // Spread over the whole: all sixteen parts are met.
-            let mut parts: Vec<u64> = values.iter().map(|value| value / (bound / 16 + 1)).collect();
+            let mut parts: Vec<u64> = values
+                .iter()
+                .map(|value| value / (bound / 16 + 1))
+                .collect();
             parts.dedup();
             assert_eq!(parts.len(), 16);
         }
@@ -99,7 +123,8 @@ mod tests {
 
     #[test]
     fn it_looks_random() {
-        // Where the number 0 lands, and how far neighbours are apart, over many keys: as for independent numbers.
+        // Where the number 0 lands, and how far neighbours are apart, over many keys: as for
+        // independent numbers.
         let (bound, keys) = (1000, 4000);
         let (mut first, mut near) = ([0u32; 10], 0);
         for key in 0..keys {
@@ -107,7 +132,10 @@ mod tests {
             first[(order.at(0) / 100) as usize] += 1;
             near += u32::from(order.at(500).abs_diff(order.at(501)) < 100);
         }
-        assert!(first.iter().all(|count| (300..500).contains(count)), "{first:?}");
+        assert!(
+            first.iter().all(|count| (300..500).contains(count)),
+            "{first:?}"
+        );
         // 19 % of independent pairs are nearer than a tenth of the range.
         assert!((600..920).contains(&near), "{near}");
     }

@@ -1,4 +1,5 @@
-//! A small generator of random numbers: Steele, Lea and Flood's SplitMix64. It must never change, so that seeds keep their meaning.
+//! A small generator of random numbers: Steele, Lea and Flood's SplitMix64. It must never change,
+//! so that seeds keep their meaning.
 
 /// A generator of random numbers. Not for secrets.
 #[derive(Clone, Debug)]
@@ -6,7 +7,8 @@ pub struct Rng {
     state: u64,
 }
 
-/// What random numbers are used for. Each use has numbers of its own, so that for example other sizes do not lead to other offsets.
+/// What random numbers are used for. Each use has numbers of its own, so that for example other
+/// sizes do not lead to other offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Stream {
@@ -32,7 +34,9 @@ pub(super) fn mix(mut value: u64) -> u64 {
 impl Rng {
     /// The numbers of one use under this seed.
     pub fn new(seed: u64, stream: Stream) -> Rng {
-        Rng { state: mix(seed ^ mix(stream as u64)) }
+        Rng {
+            state: mix(seed ^ mix(stream as u64)),
+        }
     }
 
     /// Any number of 64 bits.
@@ -61,7 +65,14 @@ mod tests {
         // The reference's own first numbers for the seed 1234567.
         let mut rng = Rng { state: 1_234_567 };
         let numbers = [rng.next_u64(), rng.next_u64(), rng.next_u64()];
-        assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(
+            numbers,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423
+            ]
+        );
     }
 
     #[test]
@@ -72,7 +83,10 @@ mod tests {
             seen[rng.below(7) as usize] += 1;
             assert!((0.0..1.0).contains(&rng.fraction()));
         }
-        assert!(seen.iter().all(|&count| (800..1200).contains(&count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|&count| (800..1200).contains(&count)),
+            "{seen:?}"
+        );
         assert_eq!(rng.below(0), 0);
         let first = |seed, stream| Rng::new(seed, stream).next_u64();
         assert_ne!(first(1, Stream::Offsets), first(1, Stream::Directions));

@@ -1,6 +1,7 @@
 //! A ring by hand, with the io-uring crate: what everything else is measured against.
 //!
-//! SINGLE_ISSUER and DEFER_TASKRUN, one io_uring_enter for all that has ended since the last, nothing allocated on the way.
+//! SINGLE_ISSUER and DEFER_TASKRUN, one io_uring_enter for all that has ended since the last,
+//! nothing allocated on the way.
 
 use std::fs::File;
 use std::io;
@@ -44,24 +45,46 @@ impl Bare {
         job.mark(&mut memory);
         let file = job.open()?;
         if registered {
-            let all = libc::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() };
+            let all = libc::iovec {
+                iov_base: memory.as_mut_ptr().cast(),
+                iov_len: memory.len(),
+            };
             // SAFETY: the memory stays where it is until the ring is gone.
-            unsafe { ring.submitter().register_buffers(&[all]) }
-                .map_err(|error| io::Error::new(error.kind(), format!("the buffers cannot be registered: {error} (see ulimit -l)")))?;
+            unsafe { ring.submitter().register_buffers(&[all]) }.map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("the buffers cannot be registered: {error} (see ulimit -l)"),
+                )
+            })?;
             ring.submitter().register_files(&[file.as_raw_fd()])?;
         }
-        Ok(Bare { ring, memory, file, registered, access: job.access, block: job.block })
+        Ok(Bare {
+            ring,
+            memory,
+            file,
+            registered,
+            access: job.access,
+            block: job.block,
+        })
     }
 
     fn entry(&self, index: usize, offset: u64) -> squeue::Entry {
         // SAFETY: the memory has `block` bytes for each lane.
         let memory = unsafe { self.memory.as_ptr().cast_mut().add(index * self.block) };
-        let (file, slot, len) = (types::Fd(self.file.as_raw_fd()), types::Fixed(0), self.block as u32);
+        let (file, slot, len) = (
+            types::Fd(self.file.as_raw_fd()),
+            types::Fixed(0),
+            self.block as u32,
+        );
         let entry = match (self.access, self.registered) {
             (Access::Read, false) => opcode::Read::new(file, memory, len).offset(offset).build(),
-            (Access::Read, true) => opcode::ReadFixed::new(slot, memory, len, 0).offset(offset).build(),
+            (Access::Read, true) => opcode::ReadFixed::new(slot, memory, len, 0)
+                .offset(offset)
+                .build(),
             (Access::Write, false) => opcode::Write::new(file, memory, len).offset(offset).build(),
-            (Access::Write, true) => opcode::WriteFixed::new(slot, memory, len, 0).offset(offset).build(),
+            (Access::Write, true) => opcode::WriteFixed::new(slot, memory, len, 0)
+                .offset(offset)
+                .build(),
         };
         entry.user_data(index as u64)
     }
@@ -76,7 +99,8 @@ impl Peer for Bare {
         }
         let mut ended = Vec::with_capacity(lanes.len());
         while in_flight > 0 || !entries.is_empty() {
-            // SAFETY: a lane's part of the memory is its own until its request has ended; memory and file outlive the ring.
+            // SAFETY: a lane's part of the memory is its own until its request has ended; memory
+            // and file outlive the ring.
             unsafe { self.ring.submission().push_multiple(&entries) }.map_err(io::Error::other)?;
             in_flight += entries.len();
             entries.clear();
@@ -84,10 +108,15 @@ impl Peer for Bare {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            ended.extend(self.ring.completion().map(|done| (done.result(), done.user_data() as usize)));
+            ended.extend(
+                self.ring
+                    .completion()
+                    .map(|done| (done.result(), done.user_data() as usize)),
+            );
             in_flight -= ended.len();
             for (result, index) in ended.drain(..) {
-                let result = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
+                let result =
+                    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
                 let lane = &mut lanes[index];
                 lane.done(result, &self.memory[index * self.block..][..self.block])?;
                 entries.extend(lane.next().map(|offset| self.entry(index, offset)));
@@ -101,7 +130,12 @@ impl Peer for Bare {
 fn ring(entries: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_submit_all();
-    match builder.clone().setup_defer_taskrun().setup_taskrun_flag().build(entries) {
+    match builder
+        .clone()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .build(entries)
+    {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => IoUring::new(entries),
         other => other,
     }

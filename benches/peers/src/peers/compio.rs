@@ -30,7 +30,11 @@ impl Compio {
     fn new(job: &Job) -> io::Result<Compio> {
         let build = |defer: bool| {
             let mut proactor = ProactorBuilder::new();
-            proactor.capacity(job.depth.next_power_of_two().max(8) as u32).single_issuer(defer).defer_taskrun(defer).taskrun_flag(defer);
+            proactor
+                .capacity(job.depth.next_power_of_two().max(8) as u32)
+                .single_issuer(defer)
+                .defer_taskrun(defer)
+                .taskrun_flag(defer);
             Runtime::builder().with_proactor(proactor).build()
         };
         let runtime = match build(true) {
@@ -39,9 +43,17 @@ impl Compio {
             other => other?,
         };
         let mut options = OpenOptions::new();
-        options.read(true).write(job.access == Access::Write).custom_flags(libc::O_DIRECT);
+        options
+            .read(true)
+            .write(job.access == Access::Write)
+            .custom_flags(libc::O_DIRECT);
         let file = runtime.block_on(options.open(&job.path))?;
-        Ok(Compio { buffers: job.buffers()?, file, access: job.access, runtime })
+        Ok(Compio {
+            buffers: job.buffers()?,
+            file,
+            access: job.access,
+            runtime,
+        })
     }
 }
 
@@ -64,7 +76,9 @@ impl Peer for Compio {
                 .collect();
             let mut lanes = Vec::with_capacity(tasks.len());
             for task in tasks {
-                let (lane, buffer) = task.await.map_err(|error| io::Error::other(format!("a task ended early: {error:?}")))??;
+                let (lane, buffer) = task.await.map_err(|error| {
+                    io::Error::other(format!("a task ended early: {error:?}"))
+                })??;
                 lanes.push(lane);
                 buffers.push(buffer);
             }

@@ -1,6 +1,8 @@
-//! glommio: a task for each request in flight on its `DmaFile`, which always has O_DIRECT and whose buffers are glommio's own.
+//! glommio: a task for each request in flight on its `DmaFile`, which always has O_DIRECT and whose
+//! buffers are glommio's own.
 //!
-//! Reads take a new buffer of glommio's registered memory each time, as its API wants it. Writes share one buffer a task.
+//! Reads take a new buffer of glommio's registered memory each time, as its API wants it. Writes
+//! share one buffer a task.
 
 use std::io;
 use std::rc::Rc;
@@ -28,12 +30,18 @@ impl Glommio {
     fn new(job: &Job) -> io::Result<Glommio> {
         // Room for every request in flight twice, so that none has to take other memory.
         let io_memory = (2 * job.depth * job.block).max(10 << 20);
-        let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(io_memory).ring_depth(job.depth.next_power_of_two().max(8));
+        let builder = LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(io_memory)
+            .ring_depth(job.depth.next_power_of_two().max(8));
         let executor = builder.make().map_err(other)?;
         let mut options = OpenOptions::new();
         options.read(true).write(job.access == Access::Write);
         let file = executor.run(options.dma_open(&job.path)).map_err(other)?;
-        Ok(Glommio { file: Rc::new(file), job: job.clone(), executor })
+        Ok(Glommio {
+            file: Rc::new(file),
+            job: job.clone(),
+            executor,
+        })
     }
 }
 
@@ -55,7 +63,10 @@ impl Peer for Glommio {
             let tasks: Vec<_> = lanes.into_iter().map(spawn).collect();
             let mut lanes = Vec::with_capacity(tasks.len());
             for task in tasks {
-                lanes.push(task.await.ok_or_else(|| io::Error::other("a task ended early"))??);
+                lanes.push(
+                    task.await
+                        .ok_or_else(|| io::Error::other("a task ended early"))??,
+                );
             }
             Ok(lanes)
         })
@@ -70,9 +81,16 @@ async fn read(file: Rc<DmaFile>, mut lane: Lane, block: usize) -> io::Result<Lan
     Ok(lane)
 }
 
-async fn write(file: Rc<DmaFile>, mut lane: Lane, buffer: Rc<glommio::io::DmaBuffer>) -> io::Result<Lane> {
+async fn write(
+    file: Rc<DmaFile>,
+    mut lane: Lane,
+    buffer: Rc<glommio::io::DmaBuffer>,
+) -> io::Result<Lane> {
     while let Some(offset) = lane.next() {
-        let result = file.write_rc_at(buffer.clone(), offset).await.map_err(other);
+        let result = file
+            .write_rc_at(buffer.clone(), offset)
+            .await
+            .map_err(other);
         lane.done(result, buffer.as_bytes())?;
     }
     Ok(lane)

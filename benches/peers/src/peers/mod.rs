@@ -1,6 +1,7 @@
 //! The peers. One file each: what it needs before a turn, and its loop.
 //!
-//! To add one: a file with an [`Entry`] and a [`Peer`], and a line in [`ALL`]. The table, the JSON and the ratios take it from there.
+//! To add one: a file with an [`Entry`] and a [`Peer`], and a line in [`ALL`]. The table, the JSON
+//! and the ratios take it from there.
 
 mod bare;
 #[cfg(feature = "compio")]
@@ -24,10 +25,11 @@ use std::io;
 
 use crate::job::{Job, Lane};
 
-/// Something that can do a job's requests. It lives in a process of its own, and is made and used by one thread.
+/// Something that can do a job's requests. It lives in a process of its own, and is made and used
+/// by one thread.
 pub(crate) trait Peer {
-    /// Runs every lane until it has had enough, each with one request in flight at a time, and gives the lanes back. Nothing is in flight
-    /// before or after.
+    /// Runs every lane until it has had enough, each with one request in flight at a time, and
+    /// gives the lanes back. Nothing is in flight before or after.
     fn run(&mut self, lanes: Vec<Lane>) -> io::Result<Vec<Lane>>;
 
     /// What the reader of the table should know of how this one runs here.
@@ -103,6 +105,16 @@ pub(crate) fn find(name: &str) -> Option<&'static Entry> {
 /// Stands for a runtime whose feature is off.
 #[allow(dead_code, reason = "used as far as features are off")]
 const fn left_out(name: &'static str) -> Entry {
-    let start = |_: &Job| Err(io::Error::new(io::ErrorKind::Unsupported, "built without this feature"));
-    Entry { name, kind: Kind::Runtime, about: "left out of this build", start }
+    let start = |_: &Job| {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "built without this feature",
+        ))
+    };
+    Entry {
+        name,
+        kind: Kind::Runtime,
+        about: "left out of this build",
+        start,
+    }
 }

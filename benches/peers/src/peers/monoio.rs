@@ -1,4 +1,5 @@
-//! monoio: a task for each request in flight. The ring's flags are given by us; monoio takes a builder for that.
+//! monoio: a task for each request in flight. The ring's flags are given by us; monoio takes a
+//! builder for that.
 
 use std::io;
 use std::rc::Rc;
@@ -28,15 +29,27 @@ impl Monoio {
     fn new(job: &Job) -> io::Result<Monoio> {
         let mut best = io_uring_06::IoUring::builder();
         best.setup_single_issuer().setup_defer_taskrun();
-        let build = |ring| RuntimeBuilder::<IoUringDriver>::new().with_entries(job.depth as u32).uring_builder(ring).build();
+        let build = |ring| {
+            RuntimeBuilder::<IoUringDriver>::new()
+                .with_entries(job.depth as u32)
+                .uring_builder(ring)
+                .build()
+        };
         let mut runtime = match build(best) {
             // Before Linux 6.1.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build(io_uring_06::IoUring::builder())?,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                build(io_uring_06::IoUring::builder())?
+            }
             other => other?,
         };
         let file = job.open()?;
         let file = Rc::new(runtime.block_on(async { File::from_std(file) })?);
-        Ok(Monoio { buffers: job.buffers()?, file, access: job.access, runtime })
+        Ok(Monoio {
+            buffers: job.buffers()?,
+            file,
+            access: job.access,
+            runtime,
+        })
     }
 }
 

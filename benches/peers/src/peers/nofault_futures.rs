@@ -1,4 +1,5 @@
-//! nofault's `Engine`, one task that holds the futures of all requests in flight and polls those that were woken.
+//! nofault's `Engine`, one task that holds the futures of all requests in flight and polls those
+//! that were woken.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,7 +28,13 @@ pub(super) const FOREIGN: Entry = Entry {
     name: "nofault-futures-foreign",
     kind: Kind::Nofault,
     about: "the same with ordinary memory, looked at before each request",
-    start: |job| Ok(Box::new(Futures::new(nofault::engine(job)?, job, job.buffers()?)?)),
+    start: |job| {
+        Ok(Box::new(Futures::new(
+            nofault::engine(job)?,
+            job,
+            job.buffers()?,
+        )?))
+    },
 };
 
 /// Which futures were woken, one bit each.
@@ -75,12 +82,24 @@ struct Futures<B: 'static> {
 
 impl<B: IoBufMut> Futures<B> {
     fn new(engine: Engine, job: &Job, buffers: Vec<B>) -> io::Result<Futures<B>> {
-        let words = (0..job.depth.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let woken = Arc::new(Woken { words, task: Mutex::new(None) });
+        let words = (0..job.depth.div_ceil(64))
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        let woken = Arc::new(Woken {
+            words,
+            task: Mutex::new(None),
+        });
         Ok(Futures {
             idle: buffers,
             flying: (0..job.depth).map(|_| None).collect(),
-            wakers: (0..job.depth).map(|index| Waker::from(Arc::new(WakeOne { woken: woken.clone(), index }))).collect(),
+            wakers: (0..job.depth)
+                .map(|index| {
+                    Waker::from(Arc::new(WakeOne {
+                        woken: woken.clone(),
+                        index,
+                    }))
+                })
+                .collect(),
             woken,
             access: job.access,
             file: nofault::open(&engine, job)?,
@@ -97,12 +116,15 @@ impl<B: IoBufMut> Futures<B> {
 }
 
 impl<B: IoBufMut + std::ops::Deref<Target = [u8]>> Futures<B> {
-    /// Looks at one request, and starts another in its place. Says how many lanes have had enough: 0 or 1.
+    /// Looks at one request, and starts another in its place. Says how many lanes have had enough:
+    /// 0 or 1.
     fn carry_on(&mut self, index: usize, lane: &mut Lane) -> io::Result<usize> {
         let mut context = Context::from_waker(&self.wakers[index]);
         // A request that was just started is polled at once, so that it knows whom to wake.
         while let Some(request) = &mut self.flying[index] {
-            let Poll::Ready((result, buffer)) = Pin::new(request).poll(&mut context) else { return Ok(0) };
+            let Poll::Ready((result, buffer)) = Pin::new(request).poll(&mut context) else {
+                return Ok(0);
+            };
             self.flying[index] = None;
             lane.done(result, &buffer)?;
             let Some(offset) = lane.next() else {
@@ -127,7 +149,11 @@ impl<B: IoBufMut + std::ops::Deref<Target = [u8]>> Peer for Futures<B> {
         }
         let engine = self.engine.clone();
         engine.block_on(poll_fn(|context| {
-            *self.woken.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+            *self
+                .woken
+                .task
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
             for word in 0..self.woken.words.len() {
                 let mut bits = self.woken.words[word].swap(0, Ordering::AcqRel);
                 while bits != 0 {
@@ -139,7 +165,11 @@ impl<B: IoBufMut + std::ops::Deref<Target = [u8]>> Peer for Futures<B> {
                     }
                 }
             }
-            if flying == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if flying == 0 {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
         }))?;
         Ok(lanes)
     }

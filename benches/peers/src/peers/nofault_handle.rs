@@ -1,4 +1,5 @@
-//! nofault's `Handle` in the multi-threaded runtime: a task for each request in flight, as many storage services are written.
+//! nofault's `Handle` in the multi-threaded runtime: a task for each request in flight, as many
+//! storage services are written.
 
 use std::io;
 use std::ops::Deref;
@@ -18,7 +19,10 @@ pub(super) const PINNED: Entry = Entry {
         let handle = handle(job)?;
         let pool = handle.pool(job.depth, job.block)?;
         if !pool.is_pinned() {
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "the pool is not pinned"));
+            return Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "the pool is not pinned",
+            ));
         }
         let mut buffers: Vec<_> = (0..job.depth).filter_map(|_| pool.get()).collect();
         buffers.iter_mut().for_each(|buffer| job.mark(buffer));
@@ -30,7 +34,13 @@ pub(super) const FOREIGN: Entry = Entry {
     name: "nofault-handle-foreign",
     kind: Kind::Nofault,
     about: "the same with ordinary memory, looked at before each request",
-    start: |job| Ok(Box::new(OverHandle::new(&handle(job)?, job, job.buffers()?)?)),
+    start: |job| {
+        Ok(Box::new(OverHandle::new(
+            &handle(job)?,
+            job,
+            job.buffers()?,
+        )?))
+    },
 };
 
 fn handle(job: &Job) -> io::Result<Handle> {
@@ -49,7 +59,12 @@ impl<B> OverHandle<B> {
         let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
         let mut options = OpenOptions::new();
         options.read(true).write(job.access == Access::Write);
-        Ok(OverHandle { buffers, file: File::open_with(handle, &options, &job.path)?, access: job.access, runtime })
+        Ok(OverHandle {
+            buffers,
+            file: File::open_with(handle, &options, &job.path)?,
+            access: job.access,
+            runtime,
+        })
     }
 }
 
@@ -60,7 +75,9 @@ impl<B: IoBufMut + Send + Deref<Target = [u8]>> Peer for OverHandle<B> {
             let tasks: Vec<_> = lanes
                 .into_iter()
                 .zip(buffers.drain(..))
-                .map(|(lane, buffer)| tokio::spawn(task(self.file.clone(), self.access, lane, buffer)))
+                .map(|(lane, buffer)| {
+                    tokio::spawn(task(self.file.clone(), self.access, lane, buffer))
+                })
                 .collect();
             let mut lanes = Vec::with_capacity(tasks.len());
             for task in tasks {

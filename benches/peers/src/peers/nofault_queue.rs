@@ -23,7 +23,13 @@ pub(super) const FOREIGN: Entry = Entry {
     name: "nofault-queue-foreign",
     kind: Kind::Nofault,
     about: "the same with ordinary memory, looked at before each request",
-    start: |job| Ok(Box::new(Queued::new(nofault::engine(job)?, job, job.buffers()?)?)),
+    start: |job| {
+        Ok(Box::new(Queued::new(
+            nofault::engine(job)?,
+            job,
+            job.buffers()?,
+        )?))
+    },
 };
 
 struct Queued<B: 'static> {
@@ -38,7 +44,13 @@ struct Queued<B: 'static> {
 
 impl<B: IoBufMut> Queued<B> {
     fn new(engine: Engine, job: &Job, buffers: Vec<B>) -> io::Result<Queued<B>> {
-        Ok(Queued { idle: buffers, queue: Queue::new(&engine), access: job.access, file: nofault::open(&engine, job)?, engine })
+        Ok(Queued {
+            idle: buffers,
+            queue: Queue::new(&engine),
+            access: job.access,
+            file: nofault::open(&engine, job)?,
+            engine,
+        })
     }
 
     #[inline]

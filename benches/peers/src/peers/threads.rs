@@ -1,4 +1,5 @@
-//! As many threads as requests in flight, each with one pread or pwrite after the other. The threads wait between turns.
+//! As many threads as requests in flight, each with one pread or pwrite after the other. The
+//! threads wait between turns.
 
 use std::fs::File;
 use std::io;
@@ -32,14 +33,21 @@ impl Threads {
             let (file, to_done) = (file.clone(), to_done.clone());
             std::thread::Builder::new().spawn(move || {
                 for lane in lanes {
-                    if to_done.send(turn(&file, access, lane, &mut buffer)).is_err() {
+                    if to_done
+                        .send(turn(&file, access, lane, &mut buffer))
+                        .is_err()
+                    {
                         return;
                     }
                 }
             })?;
             Ok(work)
         };
-        let work = job.buffers()?.into_iter().map(thread).collect::<io::Result<_>>()?;
+        let work = job
+            .buffers()?
+            .into_iter()
+            .map(thread)
+            .collect::<io::Result<_>>()?;
         Ok(Threads { work, done })
     }
 }
@@ -48,9 +56,12 @@ impl Peer for Threads {
     fn run(&mut self, lanes: Vec<Lane>) -> io::Result<Vec<Lane>> {
         let count = lanes.len();
         for (work, lane) in self.work.iter().zip(lanes) {
-            work.send(lane).map_err(|_| io::Error::other("a thread ended early"))?;
+            work.send(lane)
+                .map_err(|_| io::Error::other("a thread ended early"))?;
         }
-        (0..count).map(|_| self.done.recv().map_err(io::Error::other)?).collect()
+        (0..count)
+            .map(|_| self.done.recv().map_err(io::Error::other)?)
+            .collect()
     }
 }
 

@@ -1,7 +1,9 @@
-//! What tokio does for files: each request is a blocking call on its pool of threads, awaited by a task of the multi-threaded runtime.
+//! What tokio does for files: each request is a blocking call on its pool of threads, awaited by a
+//! task of the multi-threaded runtime.
 //!
-//! `tokio::fs::File` itself has no reads at an offset, and copies through a buffer of its own that is not aligned for O_DIRECT; so this is
-//! `spawn_blocking` with pread and pwrite, which is one trip to the pool a request, as a read of `tokio::fs::File` is.
+//! `tokio::fs::File` itself has no reads at an offset, and copies through a buffer of its own that
+//! is not aligned for O_DIRECT; so this is `spawn_blocking` with pread and pwrite, which is one
+//! trip to the pool a request, as a read of `tokio::fs::File` is.
 
 use std::fs::File;
 use std::io;
@@ -31,7 +33,12 @@ struct TokioBlocking {
 impl TokioBlocking {
     fn new(job: &Job) -> io::Result<TokioBlocking> {
         let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
-        Ok(TokioBlocking { buffers: job.buffers()?, file: Arc::new(job.open()?), access: job.access, runtime })
+        Ok(TokioBlocking {
+            buffers: job.buffers()?,
+            file: Arc::new(job.open()?),
+            access: job.access,
+            runtime,
+        })
     }
 }
 
@@ -42,7 +49,9 @@ impl Peer for TokioBlocking {
             let tasks: Vec<_> = lanes
                 .into_iter()
                 .zip(buffers.drain(..))
-                .map(|(lane, buffer)| tokio::spawn(task(self.file.clone(), self.access, lane, buffer)))
+                .map(|(lane, buffer)| {
+                    tokio::spawn(task(self.file.clone(), self.access, lane, buffer))
+                })
                 .collect();
             let mut lanes = Vec::with_capacity(tasks.len());
             for task in tasks {
@@ -55,7 +64,12 @@ impl Peer for TokioBlocking {
     }
 }
 
-async fn task(file: Arc<File>, access: Access, mut lane: Lane, mut buffer: Buffer) -> io::Result<(Lane, Buffer)> {
+async fn task(
+    file: Arc<File>,
+    access: Access,
+    mut lane: Lane,
+    mut buffer: Buffer,
+) -> io::Result<(Lane, Buffer)> {
     while let Some(offset) = lane.next_of_many_threads() {
         let file = file.clone();
         let call = move || {
@@ -65,7 +79,9 @@ async fn task(file: Arc<File>, access: Access, mut lane: Lane, mut buffer: Buffe
             };
             (result, buffer)
         };
-        let (result, back) = tokio::task::spawn_blocking(call).await.map_err(io::Error::other)?;
+        let (result, back) = tokio::task::spawn_blocking(call)
+            .await
+            .map_err(io::Error::other)?;
         lane.done(result, &back)?;
         buffer = back;
     }

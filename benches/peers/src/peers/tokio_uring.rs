@@ -1,6 +1,7 @@
 //! tokio-uring: a task for each request in flight, on its own single-threaded runtime.
 //!
-//! Its ring is polled through epoll, so DEFER_TASKRUN is out of the question: nobody would enter the kernel to get the completions.
+//! Its ring is polled through epoll, so DEFER_TASKRUN is out of the question: nobody would enter
+//! the kernel to get the completions.
 
 use std::io;
 use std::rc::Rc;
@@ -17,7 +18,12 @@ pub(super) const PLAIN: Entry = Entry {
     name: "tokio-uring",
     kind: Kind::Runtime,
     about: "a task for each request in flight, read_at and write_at",
-    start: |job| Ok(Box::new(Plain { tasks: Tasks::new(job)?, buffers: job.buffers()? })),
+    start: |job| {
+        Ok(Box::new(Plain {
+            tasks: Tasks::new(job)?,
+            buffers: job.buffers()?,
+        }))
+    },
 };
 
 pub(super) const FIXED: Entry = Entry {
@@ -37,7 +43,11 @@ impl Tasks {
     fn new(job: &Job) -> io::Result<Tasks> {
         let mut builder = tokio_uring::builder();
         builder.entries(job.depth.next_power_of_two().max(8) as u32);
-        Ok(Tasks { runtime: Runtime::new(&builder)?, file: Rc::new(File::from_std(job.open()?)), access: job.access })
+        Ok(Tasks {
+            runtime: Runtime::new(&builder)?,
+            file: Rc::new(File::from_std(job.open()?)),
+            access: job.access,
+        })
     }
 
     /// One task for each lane and buffer.
@@ -51,9 +61,15 @@ impl Tasks {
         F: Future<Output = io::Result<(Lane, B)>> + 'static,
     {
         self.runtime.block_on(async {
-            let tasks: Vec<_> =
-                lanes.into_iter().zip(buffers).map(|(lane, buffer)| tokio_uring::spawn(task(self.file.clone(), lane, buffer))).collect();
-            let mut all = (Vec::with_capacity(tasks.len()), Vec::with_capacity(tasks.len()));
+            let tasks: Vec<_> = lanes
+                .into_iter()
+                .zip(buffers)
+                .map(|(lane, buffer)| tokio_uring::spawn(task(self.file.clone(), lane, buffer)))
+                .collect();
+            let mut all = (
+                Vec::with_capacity(tasks.len()),
+                Vec::with_capacity(tasks.len()),
+            );
             for task in tasks {
                 let (lane, buffer) = task.await.map_err(io::Error::other)??;
                 all.0.push(lane);
@@ -110,7 +126,9 @@ impl Fixed {
         let tasks = Tasks::new(job)?;
         let registry = FixedBufRegistry::new(job.buffers()?);
         tasks.runtime.block_on(async { registry.register() })?;
-        let buffers = (0..job.depth).filter_map(|index| registry.check_out(index)).collect();
+        let buffers = (0..job.depth)
+            .filter_map(|index| registry.check_out(index))
+            .collect();
         Ok(Fixed { buffers, tasks })
     }
 }
@@ -127,7 +145,11 @@ impl Peer for Fixed {
     }
 }
 
-async fn read_fixed(file: Rc<File>, mut lane: Lane, mut buffer: FixedBuf) -> io::Result<(Lane, FixedBuf)> {
+async fn read_fixed(
+    file: Rc<File>,
+    mut lane: Lane,
+    mut buffer: FixedBuf,
+) -> io::Result<(Lane, FixedBuf)> {
     while let Some(offset) = lane.next() {
         let (result, back) = file.read_fixed_at(buffer, offset).await;
         lane.done(result, &back)?;
@@ -136,7 +158,11 @@ async fn read_fixed(file: Rc<File>, mut lane: Lane, mut buffer: FixedBuf) -> io:
     Ok((lane, buffer))
 }
 
-async fn write_fixed(file: Rc<File>, mut lane: Lane, mut buffer: FixedBuf) -> io::Result<(Lane, FixedBuf)> {
+async fn write_fixed(
+    file: Rc<File>,
+    mut lane: Lane,
+    mut buffer: FixedBuf,
+) -> io::Result<(Lane, FixedBuf)> {
     while let Some(offset) = lane.next() {
         let (result, back) = file.write_fixed_at(buffer, offset).await;
         lane.done(result, &back)?;

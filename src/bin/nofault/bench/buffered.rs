@@ -1,7 +1,9 @@
-//! The `buffered` column: the page cache, as a program would use it that knows nothing of direct I/O.
+//! The `buffered` column: the page cache, as a program would use it that knows nothing of direct
+//! I/O.
 //!
-//! One thread with pread and pwrite where requests come one after the other; where the row wants many in flight, a plain ring on a buffered
-//! descriptor, which is the only way to have as many. Nothing of the file is cached when a round begins.
+//! One thread with pread and pwrite where requests come one after the other; where the row wants
+//! many in flight, a plain ring on a buffered descriptor, which is the only way to have as many.
+//! Nothing of the file is cached when a round begins.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,7 +25,10 @@ pub(crate) struct Buffered<'a> {
 
 impl<'a> Buffered<'a> {
     pub(crate) fn new(scratch: &'a Scratch, memory: &Memory) -> Buffered<'a> {
-        Buffered { scratch, ring: Ring::new(scratch.file(), memory).ok() }
+        Buffered {
+            scratch,
+            ring: Ring::new(scratch.file(), memory).ok(),
+        }
     }
 
     /// Whether the deep rows go one request after the other, too.
@@ -41,7 +46,8 @@ impl Runner for Buffered<'_> {
         let file = self.scratch.file();
         let mut now = meter.begin();
         while let Some(request) = feed.next(0, now) {
-            // SAFETY: the memory is mapped for ever, holds zeroes or what was written to it, and no other reference to it exists now.
+            // SAFETY: the memory is mapped for ever, holds zeroes or what was written to it, and no
+            // other reference to it exists now.
             let memory = unsafe { std::slice::from_raw_parts_mut(request.address, request.len) };
             meter.started(0, now);
             let begun = now;

@@ -1,7 +1,9 @@
-//! The memory that requests read into and write from: a warm part and a part that can be made untouched again.
+//! The memory that requests read into and write from: a warm part and a part that can be made
+//! untouched again.
 //!
-//! One of the few places of the program with unsafe code. What is mapped here is never unmapped: a request that outlives its round, because a
-//! wait failed, must not meet memory that meanwhile belongs to somebody else. The program is short-lived; the system takes it all back.
+//! One of the few places of the program with unsafe code. What is mapped here is never unmapped: a
+//! request that outlives its round, because a wait failed, must not meet memory that meanwhile
+//! belongs to somebody else. The program is short-lived; the system takes it all back.
 
 use std::io;
 use std::ptr;
@@ -23,7 +25,11 @@ impl Memory {
     /// Maps `cold_bytes` bytes of memory that stays untouched, and a small warm part.
     pub(crate) fn new(cold_bytes: usize) -> io::Result<Memory> {
         const { assert!(DEPTH_MAX * 4096 <= Memory::WARM_BYTES) };
-        let memory = Memory { warm: map(Self::WARM_BYTES)?, cold: map(cold_bytes)?, cold_bytes };
+        let memory = Memory {
+            warm: map(Self::WARM_BYTES)?,
+            cold: map(cold_bytes)?,
+            cold_bytes,
+        };
         // SAFETY: the mapping is that long, and no request knows it yet.
         let warm = unsafe { std::slice::from_raw_parts_mut(memory.warm, Self::WARM_BYTES) };
         fastrand::Rng::with_seed(1).fill(warm);
@@ -37,20 +43,29 @@ impl Memory {
 
     /// `len` bytes of the warm part.
     pub(crate) fn warm(&self, at: usize, len: usize) -> *mut u8 {
-        assert!(at.checked_add(len).is_some_and(|end| end <= Self::WARM_BYTES), "a slot lies in the warm part");
+        assert!(
+            at.checked_add(len)
+                .is_some_and(|end| end <= Self::WARM_BYTES),
+            "a slot lies in the warm part"
+        );
         // Stays in the mapping, as just checked; the memory itself is not looked at.
         self.warm.wrapping_add(at)
     }
 
     /// `len` bytes of the cold part.
     pub(crate) fn cold(&self, at: usize, len: usize) -> *mut u8 {
-        assert!(at.checked_add(len).is_some_and(|end| end <= self.cold_bytes), "a request lies in the cold part");
+        assert!(
+            at.checked_add(len)
+                .is_some_and(|end| end <= self.cold_bytes),
+            "a request lies in the cold part"
+        );
         self.cold.wrapping_add(at)
     }
 
     /// Makes the cold part untouched again: the next touch of every page faults, and finds zeroes.
     pub(crate) fn cool(&self) -> io::Result<()> {
-        // SAFETY: the range is our own anonymous mapping, no reference to it exists, and to lose its contents is what we want.
+        // SAFETY: the range is our own anonymous mapping, no reference to it exists, and to lose
+        // its contents is what we want.
         unsafe { rustix::mm::madvise(self.cold.cast(), self.cold_bytes, Advice::LinuxDontNeed) }?;
         Ok(())
     }
@@ -58,9 +73,18 @@ impl Memory {
 
 fn map(bytes: usize) -> io::Result<*mut u8> {
     // SAFETY: a new mapping at an address that the kernel chooses replaces nothing.
-    let address = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
-    // Small pages: a huge page would make 511 later requests warm, and would make the figures depend on a switch in /sys.
-    // SAFETY: our own mapping, and an advice that never changes contents. A kernel without huge pages refuses it, which is as good.
+    let address = unsafe {
+        rustix::mm::mmap_anonymous(
+            ptr::null_mut(),
+            bytes,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        )?
+    };
+    // Small pages: a huge page would make 511 later requests warm, and would make the figures
+    // depend on a switch in /sys.
+    // SAFETY: our own mapping, and an advice that never changes contents. A kernel without huge
+    // pages refuses it, which is as good.
     let _ = unsafe { rustix::mm::madvise(address, bytes, Advice::LinuxNoHugepage) };
     Ok(address.cast())
 }

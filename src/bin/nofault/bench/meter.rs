@@ -1,6 +1,7 @@
 //! What one round measures, and how: the clocks, the histogram, the course of it.
 //!
-//! Every column reports to the same meter in the same way: one reading of the clock for each turn, handed in by the caller.
+//! Every column reports to the same meter in the same way: one reading of the clock for each turn,
+//! handed in by the caller.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use super::curve;
 use super::timeline::Timeline;
 use super::workload::DEPTH_MAX;
 
-/// Two kinds of round, because one ring cannot show both at their best: to time the submission alone it takes a system call of its own.
+/// Two kinds of round, because one ring cannot show both at their best: to time the submission
+/// alone it takes a system call of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// Submission and wait in one system call: throughput, latency, CPU.
@@ -26,7 +28,8 @@ pub(crate) struct Round {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
-    /// User and system time of the whole process, the kernel's own io_uring workers for it included.
+    /// User and system time of the whole process, the kernel's own io_uring workers for it
+    /// included.
     pub(crate) cpu: Duration,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
@@ -51,9 +54,16 @@ impl Meter {
     const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
     pub(crate) fn new() -> Result<Meter, String> {
-        let latency_ns = Histogram::new_with_bounds(1, Self::LATENCY_NS_MAX, 3).map_err(|e| format!("no histogram: {e}"))?;
+        let latency_ns = Histogram::new_with_bounds(1, Self::LATENCY_NS_MAX, 3)
+            .map_err(|e| format!("no histogram: {e}"))?;
         let now = Instant::now();
-        Ok(Meter { latency_ns, started: [now; DEPTH_MAX], begun: now, cpu_begun: Duration::ZERO, round: Round::default() })
+        Ok(Meter {
+            latency_ns,
+            started: [now; DEPTH_MAX],
+            begun: now,
+            cpu_begun: Duration::ZERO,
+            round: Round::default(),
+        })
     }
 
     /// The round begins; gives the time.
@@ -77,7 +87,8 @@ impl Meter {
         self.round.bytes += bytes as u64;
         self.round.timeline.ended(bytes as u64, now);
         let ns = now.saturating_duration_since(self.started[slot]).as_nanos();
-        self.latency_ns.saturating_record(u64::try_from(ns).unwrap_or(u64::MAX).max(1));
+        self.latency_ns
+            .saturating_record(u64::try_from(ns).unwrap_or(u64::MAX).max(1));
     }
 
     /// A submission took this long.
@@ -94,11 +105,18 @@ impl Meter {
     /// The round, once it has ended.
     pub(crate) fn round(&self) -> Round {
         let at = |quantile| Duration::from_nanos(self.latency_ns.value_at_quantile(quantile));
-        Round { p50: at(0.5), p99: at(0.99), p999: at(0.999), curve: curve::of(&self.latency_ns), ..self.round.clone() }
+        Round {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+            curve: curve::of(&self.latency_ns),
+            ..self.round.clone()
+        }
     }
 }
 
-/// The CPU time of this process so far: what getrusage(RUSAGE_SELF) adds up as user and system, without its rounding to microseconds.
+/// The CPU time of this process so far: what getrusage(RUSAGE_SELF) adds up as user and system,
+/// without its rounding to microseconds.
 fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
@@ -115,7 +133,11 @@ mod tests {
             let begun = meter.begin();
             for slot in 0..4 {
                 meter.started(slot, begun);
-                meter.ended(slot, 4096, begun + Duration::from_micros(100 * (slot as u64 + 1)));
+                meter.ended(
+                    slot,
+                    4096,
+                    begun + Duration::from_micros(100 * (slot as u64 + 1)),
+                );
             }
             meter.submitted(Duration::from_micros(9));
             meter.submitted(Duration::from_micros(5));
@@ -125,7 +147,15 @@ mod tests {
             assert_eq!(round.p50.as_micros(), 200);
             assert_eq!(round.p999.as_micros(), 400);
             assert_eq!(round.submit_longest.as_micros(), 9);
-            assert_eq!(round.timeline.buckets().iter().map(|bucket| bucket.bytes).sum::<u64>(), 16384);
+            assert_eq!(
+                round
+                    .timeline
+                    .buckets()
+                    .iter()
+                    .map(|bucket| bucket.bytes)
+                    .sum::<u64>(),
+                16384
+            );
             assert!(!round.curve.is_empty());
         }
     }

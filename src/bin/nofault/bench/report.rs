@@ -1,4 +1,5 @@
-//! The figures of a whole run, as `--json` prints them and as the table takes them. Units stand last in the names.
+//! The figures of a whole run, as `--json` prints them and as the table takes them. Units stand
+//! last in the names.
 
 use std::time::Duration;
 
@@ -122,7 +123,8 @@ impl Figures {
             latency_us_p99: all(|r| r.latency_us_p99)?,
             latency_us_p999: all(|r| r.latency_us_p999)?,
             // Zero is no time: a back end without submissions (threads) has none to show.
-            submit_us_longest: median(split.iter().map(|r| r.submit_longest.as_secs_f64() * 1e6)).filter(|&us| us > 0.0),
+            submit_us_longest: median(split.iter().map(|r| r.submit_longest.as_secs_f64() * 1e6))
+                .filter(|&us| us > 0.0),
             cpu_us_per_request: all(|r| r.cpu_us_per_request)?,
             ratio_to_buffered: None,
         })
@@ -135,9 +137,21 @@ impl RowReport {
         RowReport {
             name: row.name,
             title: row.title(),
-            access: if row.access == Access::Read { "read" } else { "write" },
-            order: if row.order == Order::Random { "random" } else { "sequential" },
-            buffers: if row.buffers == Buffers::Warm { "warm" } else { "cold" },
+            access: if row.access == Access::Read {
+                "read"
+            } else {
+                "write"
+            },
+            order: if row.order == Order::Random {
+                "random"
+            } else {
+                "sequential"
+            },
+            buffers: if row.buffers == Buffers::Warm {
+                "warm"
+            } else {
+                "cold"
+            },
             request_bytes: row.request,
             depth: row.depth,
             columns: Vec::new(),
@@ -146,10 +160,17 @@ impl RowReport {
 
     /// Sets the ratios, once all columns are there.
     pub(crate) fn compare(&mut self) {
-        let buffered = self.columns.iter().find(|c| c.column == Column::Buffered.title()).and_then(|c| c.figures);
-        let Some(buffered) = buffered.filter(|f| f.requests_per_second > 0.0) else { return };
+        let buffered = self
+            .columns
+            .iter()
+            .find(|c| c.column == Column::Buffered.title())
+            .and_then(|c| c.figures);
+        let Some(buffered) = buffered.filter(|f| f.requests_per_second > 0.0) else {
+            return;
+        };
         for figures in self.columns.iter_mut().filter_map(|c| c.figures.as_mut()) {
-            figures.ratio_to_buffered = Some(figures.requests_per_second / buffered.requests_per_second);
+            figures.ratio_to_buffered =
+                Some(figures.requests_per_second / buffered.requests_per_second);
         }
     }
 }
@@ -184,7 +205,12 @@ mod tests {
     #[test]
     fn the_json_of_a_cell_has_every_round() {
         let rounds = vec![round(1000, 10, 0), round(500, 10, 0)];
-        let cell = Cell { column: "nofault", figures: Figures::of(&rounds, &[]), unavailable: None, rounds };
+        let cell = Cell {
+            column: "nofault",
+            figures: Figures::of(&rounds, &[]),
+            unavailable: None,
+            rounds,
+        };
         let value = serde_json::to_value(&cell).expect("JSON");
         assert_eq!(value["rounds"][1]["requests_per_second"], 50_000.0);
         assert_eq!(value["figures"]["requests_per_second"], 75_000.0);
@@ -209,10 +235,19 @@ mod tests {
         let mut report = RowReport::new(&row);
         report.columns = vec![cell(Column::Nofault, 300), cell(Column::Buffered, 100)];
         report.compare();
-        assert_eq!(report.columns[0].figures.and_then(|f| f.ratio_to_buffered).map(f64::round), Some(3.0));
+        assert_eq!(
+            report.columns[0]
+                .figures
+                .and_then(|f| f.ratio_to_buffered)
+                .map(f64::round),
+            Some(3.0)
+        );
         report.columns.pop();
         report.columns[0].figures = Figures::of(&[round(300, 10, 0)], &[]);
         report.compare();
-        assert_eq!(report.columns[0].figures.and_then(|f| f.ratio_to_buffered), None);
+        assert_eq!(
+            report.columns[0].figures.and_then(|f| f.ratio_to_buffered),
+            None
+        );
     }
 }

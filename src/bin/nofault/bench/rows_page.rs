@@ -14,11 +14,32 @@ use crate::units;
 pub(crate) fn page(report: &Report, dir: &Path, begun: SystemTime) -> Page {
     let setting = &report.setting;
     let mut facts = machine::facts(dir, begun);
-    let because = setting.engine.reason.as_ref().map(|reason| format!(", because {reason}")).unwrap_or_default();
-    facts.push(("File", format!("{}, {}", units::size(setting.file_bytes), setting.file.path)));
-    let flags = if setting.engine.flags.is_empty() { String::new() } else { format!(" ({})", setting.engine.flags.join(", ")) };
-    facts.push(("Back end", format!("{}{flags}{because}", setting.engine.backend)));
-    facts.push(("Measured", format!("{} rounds of each row in each column, {} s in all", setting.rounds, setting.seconds_per_cell)));
+    let because = setting
+        .engine
+        .reason
+        .as_ref()
+        .map(|reason| format!(", because {reason}"))
+        .unwrap_or_default();
+    facts.push((
+        "File",
+        format!("{}, {}", units::size(setting.file_bytes), setting.file.path),
+    ));
+    let flags = if setting.engine.flags.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", setting.engine.flags.join(", "))
+    };
+    facts.push((
+        "Back end",
+        format!("{}{flags}{because}", setting.engine.backend),
+    ));
+    facts.push((
+        "Measured",
+        format!(
+            "{} rounds of each row in each column, {} s in all",
+            setting.rounds, setting.seconds_per_cell
+        ),
+    ));
     let columns = Column::ALL.map(|column| {
         let what = match column {
             Column::Nofault => "this library, direct",
@@ -39,33 +60,68 @@ pub(crate) fn page(report: &Report, dir: &Path, begun: SystemTime) -> Page {
 }
 
 fn job(row: &RowReport) -> Job {
-    Job { group: String::new(), name: row.name.to_owned(), title: row.title.clone(), cells: row.columns.iter().map(cell).collect() }
+    Job {
+        group: String::new(),
+        name: row.name.to_owned(),
+        title: row.title.clone(),
+        cells: row.columns.iter().map(cell).collect(),
+    }
 }
 
 fn cell(cell: &report::Cell) -> Cell {
     let measured = match (&cell.figures, &cell.unavailable) {
         (Some(found), _) => Ok(Measured {
-            figures: FIGURES.map(|figure| figure.0).into_iter().zip(figures(found)).collect(),
+            figures: FIGURES
+                .map(|figure| figure.0)
+                .into_iter()
+                .zip(figures(found))
+                .collect(),
             requests_per_second: found.requests_per_second,
             ratio_to_buffered: found.ratio_to_buffered,
             latency: curve::medians(cell.rounds.iter().map(|round| &round.curve[..])),
-            rounds: cell.rounds.iter().map(|round| Round { elapsed: round.elapsed, timeline: round.timeline.clone() }).collect(),
+            rounds: cell
+                .rounds
+                .iter()
+                .map(|round| Round {
+                    elapsed: round.elapsed,
+                    timeline: round.timeline.clone(),
+                })
+                .collect(),
         }),
         (None, Some(reason)) => Err(format!("not available: {reason}")),
         (None, None) => Err("not measured".to_owned()),
     };
-    Cell { column: cell.column.to_owned(), measured }
+    Cell {
+        column: cell.column.to_owned(),
+        measured,
+    }
 }
 
 /// Rows that are alike but for their buffers.
 fn pairs(rows: &[RowReport]) -> Vec<Pair> {
     let alike = |a: &RowReport, b: &RowReport| {
-        (a.access, a.order, a.request_bytes, a.depth, "warm", "cold") == (b.access, b.order, b.request_bytes, b.depth, a.buffers, b.buffers)
+        (a.access, a.order, a.request_bytes, a.depth, "warm", "cold")
+            == (
+                b.access,
+                b.order,
+                b.request_bytes,
+                b.depth,
+                a.buffers,
+                b.buffers,
+            )
     };
     let of = |(warm, row): (usize, &RowReport)| {
         let cold = rows.iter().position(|other| alike(row, other))?;
-        let name = row.name.strip_suffix("-warm").unwrap_or(row.name).replace('-', " ");
-        Some(Pair { title: name, warm, cold })
+        let name = row
+            .name
+            .strip_suffix("-warm")
+            .unwrap_or(row.name)
+            .replace('-', " ");
+        Some(Pair {
+            title: name,
+            warm,
+            cold,
+        })
     };
     rows.iter().enumerate().filter_map(of).collect()
 }
@@ -77,11 +133,20 @@ mod tests {
 
     #[test]
     fn every_warm_row_has_its_cold_one() {
-        let rows: Vec<RowReport> = workload::rows(64 << 20).iter().map(RowReport::new).collect();
+        let rows: Vec<RowReport> = workload::rows(64 << 20)
+            .iter()
+            .map(RowReport::new)
+            .collect();
         let found = pairs(&rows);
-        assert_eq!(found.len(), rows.iter().filter(|row| row.buffers == "warm").count());
+        assert_eq!(
+            found.len(),
+            rows.iter().filter(|row| row.buffers == "warm").count()
+        );
         for pair in &found {
-            assert_eq!(rows[pair.warm].name.replace("warm", "cold"), rows[pair.cold].name);
+            assert_eq!(
+                rows[pair.warm].name.replace("warm", "cold"),
+                rows[pair.cold].name
+            );
         }
         assert_eq!(found[0].title, "random read");
     }

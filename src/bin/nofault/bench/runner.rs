@@ -1,8 +1,10 @@
-//! The seam between what is measured and how: a column of the table is a [`Runner`], and a runner knows one way to do I/O.
+//! The seam between what is measured and how: a column of the table is a [`Runner`], and a runner
+//! knows one way to do I/O.
 //!
-//! A round goes alike in every column: `Meter::begin`, requests from the feed with at most the row's depth in flight, one look at the clock for
-//! each turn, in the joined pass of a writing row one `fdatasync`, `Meter::end`. Whatever a runner needs (ring, registration, open file) it
-//! has before the round begins.
+//! A round goes alike in every column: `Meter::begin`, requests from the feed with at most the
+//! row's depth in flight, one look at the clock for each turn, in the joined pass of a writing row
+//! one `fdatasync`, `Meter::end`. Whatever a runner needs (ring, registration, open file) it has
+//! before the round begins.
 
 use std::io;
 

@@ -1,7 +1,9 @@
-//! The file that is measured on: made, filled, made ready before each round, and gone afterwards whatever happens.
+//! The file that is measured on: made, filled, made ready before each round, and gone afterwards
+//! whatever happens.
 //!
-//! It has no name from the start (O_TMPFILE, or unlinked right after it was made), so that not even SIGKILL leaves it behind; it is opened
-//! again through /proc/self/fd. Only where /proc is missing it keeps a name, which is removed at the end.
+//! It has no name from the start (O_TMPFILE, or unlinked right after it was made), so that not even
+//! SIGKILL leaves it behind; it is opened again through /proc/self/fd. Only where /proc is missing
+//! it keeps a name, which is removed at the end.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,15 +28,20 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes an empty file in `dir`, which shall have `bytes` bytes. The error is the whole line for the user.
+    /// Makes an empty file in `dir`, which shall have `bytes` bytes. The error is the whole line
+    /// for the user.
     pub(crate) fn new(dir: &Path, bytes: u64) -> Result<Scratch, String> {
         let shown = dir.display();
         if !dir.is_dir() {
-            return Err(format!("{shown} is not a directory that can be seen: name an existing one with --dir"));
+            return Err(format!(
+                "{shown} is not a directory that can be seen: name an existing one with --dir"
+            ));
         }
         let fail = |error: io::Error| {
             let help = match error.raw_os_error() {
-                Some(libc::ENOSPC | libc::EDQUOT) => "free some space, or name another directory with --dir",
+                Some(libc::ENOSPC | libc::EDQUOT) => {
+                    "free some space, or name another directory with --dir"
+                }
                 _ => "name a directory that you may write to with --dir",
             };
             format!("cannot make a file in {shown}: {error}; {help}")
@@ -42,12 +49,24 @@ impl Scratch {
         let (file, named) = if Path::new("/proc/self/fd").is_dir() {
             (tempfile::tempfile_in(dir).map_err(fail)?, None)
         } else {
-            let named = tempfile::Builder::new().prefix("nofault-bench-").tempfile_in(dir).map_err(fail)?;
+            let named = tempfile::Builder::new()
+                .prefix("nofault-bench-")
+                .tempfile_in(dir)
+                .map_err(fail)?;
             (named.reopen().map_err(fail)?, Some(named))
         };
-        let path = named.as_ref().map_or_else(|| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())), |n| n.path().to_owned());
+        let path = named.as_ref().map_or_else(
+            || PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+            |n| n.path().to_owned(),
+        );
         let filesystem = facts::filesystem(&file);
-        Ok(Scratch { file, path, named, bytes, filesystem })
+        Ok(Scratch {
+            file,
+            path,
+            named,
+            bytes,
+            filesystem,
+        })
     }
 
     /// Whether a name in the directory has to be removed at the end.
@@ -74,24 +93,33 @@ impl Scratch {
                 units::size(self.bytes)
             )
         };
-        let space = rustix::fs::fstatvfs(&self.file).map_err(|e| format!("cannot ask {} for its free space: {e}", dir.display()))?;
+        let space = rustix::fs::fstatvfs(&self.file)
+            .map_err(|e| format!("cannot ask {} for its free space: {e}", dir.display()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         // Some filesystems (9p, many FUSE ones) don't know and say that they have no blocks at all.
         if space.f_blocks > 0 && free < self.bytes {
             return Err(none(format!("{} free", units::size(free))));
         }
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, self.bytes) {
-            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Err(none("no more is given".into())),
-            Err(rustix::io::Errno::FBIG) => {
-                Err(format!("a file of {} is over a limit (ulimit -f); take a smaller --size", units::size(self.bytes)))
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+                Err(none("no more is given".into()))
             }
+            Err(rustix::io::Errno::FBIG) => Err(format!(
+                "a file of {} is over a limit (ulimit -f); take a smaller --size",
+                units::size(self.bytes)
+            )),
             // A filesystem without preallocation is filled all the same.
             _ => Ok(()),
         }
     }
 
-    /// Writes incompressible data everywhere, calling `progress` with the bytes written. Ends early, with false, when asked to stop.
-    pub(crate) fn fill(&self, stop: &AtomicUsize, mut progress: impl FnMut(u64)) -> Result<bool, String> {
+    /// Writes incompressible data everywhere, calling `progress` with the bytes written. Ends
+    /// early, with false, when asked to stop.
+    pub(crate) fn fill(
+        &self,
+        stop: &AtomicUsize,
+        mut progress: impl FnMut(u64),
+    ) -> Result<bool, String> {
         let fail = |error: io::Error| format!("cannot fill the file: {error}");
         let mut rng = fastrand::Rng::with_seed(0x6e6f_6661_756c_7400);
         let mut block = vec![0; LARGE];
@@ -102,7 +130,9 @@ impl Scratch {
                 return Ok(false);
             }
             rng.fill(&mut block);
-            let part = block.len().min(usize::try_from(self.bytes - written).unwrap_or(usize::MAX));
+            let part = block
+                .len()
+                .min(usize::try_from(self.bytes - written).unwrap_or(usize::MAX));
             file.write_all(&block[..part]).map_err(fail)?;
             written += part as u64;
             progress(written);
@@ -116,7 +146,9 @@ impl Scratch {
         self.file.sync_data()?;
         rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).or_else(|error| match error {
             // A file that has no page cache to drop has nothing to drop.
-            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP => Ok(()),
+            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP => {
+                Ok(())
+            }
             other => Err(other.into()),
         })
     }
@@ -135,7 +167,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 0);
         let again = File::open(scratch.path()).expect("opened again");
         let mut bytes = [0; 4096];
-        again.read_exact_at(&mut bytes, (2 << 20) - 4096).expect("the file is as long as asked");
+        again
+            .read_exact_at(&mut bytes, (2 << 20) - 4096)
+            .expect("the file is as long as asked");
         assert!(bytes.iter().any(|&b| b != 0));
         scratch.cool().expect("cooled");
     }
@@ -144,20 +178,34 @@ mod tests {
     fn too_large_a_file_is_refused_before_anything_is_written() {
         let dir = tempfile::tempdir().expect("a directory");
         let scratch = Scratch::new(dir.path(), 1 << 60).expect("an empty file");
-        let line = scratch.reserve(dir.path()).expect_err("no disk is that large");
-        assert!(line.contains("not enough space") && line.contains("--size"), "{line}");
+        let line = scratch
+            .reserve(dir.path())
+            .expect_err("no disk is that large");
+        assert!(
+            line.contains("not enough space") && line.contains("--size"),
+            "{line}"
+        );
     }
 
     #[test]
     fn a_missing_directory_is_named() {
-        let line = Scratch::new(Path::new("/nowhere/at/all"), 1).map(|_| ()).expect_err("missing");
-        assert!(line.contains("/nowhere/at/all") && line.contains("--dir"), "{line}");
+        let line = Scratch::new(Path::new("/nowhere/at/all"), 1)
+            .map(|_| ())
+            .expect_err("missing");
+        assert!(
+            line.contains("/nowhere/at/all") && line.contains("--dir"),
+            "{line}"
+        );
     }
 
     #[test]
     fn filling_stops_when_asked() {
         let dir = tempfile::tempdir().expect("a directory");
         let scratch = Scratch::new(dir.path(), 1 << 20).expect("a file");
-        assert!(!scratch.fill(&AtomicUsize::new(2), |_| ()).expect("no error"));
+        assert!(
+            !scratch
+                .fill(&AtomicUsize::new(2), |_| ())
+                .expect("no error")
+        );
     }
 }

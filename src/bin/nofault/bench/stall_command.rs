@@ -1,6 +1,8 @@
-//! `nofault bench --stall`: what cold requests do to the warm ones beside them. See `stall` for what is measured, and how.
+//! `nofault bench --stall`: what cold requests do to the warm ones beside them. See `stall` for
+//! what is measured, and how.
 //!
-//! This file knows the options, the peers that the program has, and what there is to say about the place.
+//! This file knows the options, the peers that the program has, and what there is to say about the
+//! place.
 
 use std::sync::atomic::Ordering;
 
@@ -17,7 +19,9 @@ use super::stall::place::{ColdFile, open_direct};
 use super::stall::stream::Limits;
 use super::stall::{Bench, Column, Row, TO_REACH, table};
 use super::table::{Paint, WIDTH, notes as render_notes, setting as render_setting};
-use super::{Arguments, begin_rounds, fill, interrupt, progress_bar, ring, say, setting, show, status};
+use super::{
+    Arguments, begin_rounds, fill, interrupt, progress_bar, ring, say, setting, show, status,
+};
 use crate::engine::{self, FileFacts, RingFacts};
 use crate::text::wrap;
 use crate::{Outcome, facts};
@@ -40,25 +44,44 @@ const NOFAULT: &str = "nofault";
 /// Runs it.
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
-    let stop = interrupt::watch(!scratch.has_name()).map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let stop = interrupt::watch(!scratch.has_name())
+        .map_err(|e| format!("cannot watch for signals: {e}"))?;
     scratch.reserve(&arguments.dir)?;
     let bar = progress_bar();
     let filled = fill(&scratch, &stop, &bar)?;
-    scratch.cool().map_err(|e| format!("cannot take the file out of the page cache: {e}"))?;
-    let cold = ColdFile::new(arguments.cold_dir.as_deref(), &arguments.dir, Scale::Full.largest())?;
+    scratch
+        .cool()
+        .map_err(|e| format!("cannot take the file out of the page cache: {e}"))?;
+    let cold = ColdFile::new(
+        arguments.cold_dir.as_deref(),
+        &arguments.dir,
+        Scale::Full.largest(),
+    )?;
 
     let engine = engine::build(arguments.backend, ENGINE_DEPTH, Timing::Off)?;
     let facts = RingFacts::of(&engine);
-    let nofault = Nofault::new(engine, scratch.path(), cold.path()).map_err(|e| format!("cannot open the files: {e}"))?;
+    let nofault = Nofault::new(engine, scratch.path(), cold.path())
+        .map_err(|e| format!("cannot open the files: {e}"))?;
     let setting = setting(arguments, &scratch, FileFacts::of(nofault.warm()), facts);
     let mut notes = notes(&setting, &nofault, &cold);
-    let mut columns = vec![Column { name: NOFAULT, peer: Ok(Box::new(nofault)) }];
-    for (name, flags) in [("bare io_uring", Flags::empty()), ("bare, all ASYNC", Flags::ASYNC)] {
+    let mut columns = vec![Column {
+        name: NOFAULT,
+        peer: Ok(Box::new(nofault)),
+    }];
+    for (name, flags) in [
+        ("bare io_uring", Flags::empty()),
+        ("bare, all ASYNC", Flags::ASYNC),
+    ] {
         let bare = bare(&scratch, &cold, flags);
         if bare.as_ref().is_ok_and(|bare| !bare.is_pinned()) {
-            notes.push(format!("{name} has no registered buffers here: RLIMIT_MEMLOCK is too small (ulimit -l)."));
+            notes.push(format!(
+                "{name} has no registered buffers here: RLIMIT_MEMLOCK is too small (ulimit -l)."
+            ));
         }
-        columns.push(Column { name, peer: bare.map(|bare| Box::new(bare) as Box<_>) });
+        columns.push(Column {
+            name,
+            peer: bare.map(|bare| Box::new(bare) as Box<_>),
+        });
     }
 
     let size = usize::try_from(scratch.bytes).unwrap_or(usize::MAX);
@@ -68,23 +91,39 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let mut told = Vec::new();
     let mut rows = Vec::new();
     if filled {
-        begin_rounds(&bar, bench.cells() as u64 * u64::from(arguments.row_rounds()));
-        rows = bench.run(arguments.row_rounds() as usize, Limits { time, stop: &stop }, |kind, column| {
-            bar.set_message(format!("{}, {column}", kind.title(Scale::Full)));
-            bar.inc(1);
-            if !told.contains(&kind) && said.is_ok() {
-                told.push(kind);
-                said = say(arguments, &bar, kind.name());
-            }
-        });
+        begin_rounds(
+            &bar,
+            bench.cells() as u64 * u64::from(arguments.row_rounds()),
+        );
+        rows = bench.run(
+            arguments.row_rounds() as usize,
+            Limits { time, stop: &stop },
+            |kind, column| {
+                bar.set_message(format!("{}, {column}", kind.title(Scale::Full)));
+                bar.inc(1);
+                if !told.contains(&kind) && said.is_ok() {
+                    told.push(kind);
+                    said = say(arguments, &bar, kind.name());
+                }
+            },
+        );
     }
     bar.finish_and_clear();
     said?;
     let signal = stop.load(Ordering::Relaxed);
-    let failed = rows.iter().flat_map(|row| &row.columns).any(|cell| cell.column == NOFAULT && cell.unavailable.is_some());
+    let failed = rows
+        .iter()
+        .flat_map(|row| &row.columns)
+        .any(|cell| cell.column == NOFAULT && cell.unavailable.is_some());
     notes.extend(bench.cautions().chain(reasons(&rows)));
-    let report =
-        StallReport { setting, cold_place: cold.place.clone(), p999_ratio_to_reach: TO_REACH, rows, notes, interrupted: signal != 0 };
+    let report = StallReport {
+        setting,
+        cold_place: cold.place.clone(),
+        p999_ratio_to_reach: TO_REACH,
+        rows,
+        notes,
+        interrupted: signal != 0,
+    };
     show(arguments, &report, |paint| render(&report, paint))?;
     Ok(status(signal, failed))
 }
@@ -117,12 +156,22 @@ fn notes(setting: &Setting, nofault: &Nofault, cold: &ColdFile) -> Vec<String> {
         "tokio-uring is a peer in `cargo bench --bench stall` only.".into(),
     ];
     if !matches!(nofault.warm().path(), IoPath::Direct) {
-        notes.push(format!("The warm reads are not direct here: {}.", nofault.warm().path()));
+        notes.push(format!(
+            "The warm reads are not direct here: {}.",
+            nofault.warm().path()
+        ));
     }
     if let Ok(swaps) = std::fs::read_to_string("/proc/swaps") {
-        let names: Vec<&str> = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+        let names: Vec<&str> = swaps
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
         if !names.is_empty() {
-            notes.push(format!("Swapped out to {}; what is on the disk of the warm file shares its queue.", names.join(", ")));
+            notes.push(format!(
+                "Swapped out to {}; what is on the disk of the warm file shares its queue.",
+                names.join(", ")
+            ));
         }
     }
     notes.extend(cold.caution.clone());
@@ -131,10 +180,16 @@ fn notes(setting: &Setting, nofault: &Nofault, cold: &ColdFile) -> Vec<String> {
 
 /// Why something has no figures: the lines of the table may be too short for it.
 fn reasons(rows: &[Row]) -> Vec<String> {
-    let skipped = rows.iter().filter_map(|row| Some(format!("{}: skipped: {}", row.name, row.skipped.as_ref()?)));
+    let skipped = rows
+        .iter()
+        .filter_map(|row| Some(format!("{}: skipped: {}", row.name, row.skipped.as_ref()?)));
     let cells = rows.iter().flat_map(|row| &row.columns);
     let mut reasons: Vec<String> =
-        skipped.chain(cells.filter_map(|cell| Some(format!("{}: {}", cell.column, cell.unavailable.as_ref()?)))).collect();
+        skipped
+            .chain(cells.filter_map(|cell| {
+                Some(format!("{}: {}", cell.column, cell.unavailable.as_ref()?))
+            }))
+            .collect();
     reasons.sort();
     reasons.dedup();
     reasons
@@ -151,7 +206,10 @@ fn render(report: &StallReport, paint: Paint) -> String {
         table::lines(row, WIDTH).iter().for_each(|line| add(line));
     }
     add("");
-    table::verdict(&report.rows).iter().flat_map(|line| wrap(line, WIDTH)).for_each(|line| add(&line));
+    table::verdict(&report.rows)
+        .iter()
+        .flat_map(|line| wrap(line, WIDTH))
+        .for_each(|line| add(&line));
     add("");
     out + &render_notes(&report.notes, report.interrupted, paint)
 }

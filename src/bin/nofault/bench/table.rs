@@ -1,4 +1,5 @@
-//! A report as text of at most 100 columns. Pure: gets everything it shows, and whether it may colour it.
+//! A report as text of at most 100 columns. Pure: gets everything it shows, and whether it may
+//! colour it.
 
 use std::fmt::Write;
 
@@ -27,7 +28,11 @@ pub(crate) struct Paint(pub(crate) bool);
 
 impl Paint {
     fn wrap(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub(crate) fn bold(self, text: &str) -> String {
@@ -68,19 +73,36 @@ pub(crate) fn notes(notes: &[String], interrupted: bool, paint: Paint) -> String
     let mut out = String::new();
     for note in notes {
         for (i, line) in wrap(note, WIDTH - 2).iter().enumerate() {
-            let _ = writeln!(out, "{}", paint.dim(&format!("{} {line}", if i == 0 { '·' } else { ' ' })));
+            let _ = writeln!(
+                out,
+                "{}",
+                paint.dim(&format!("{} {line}", if i == 0 { '·' } else { ' ' }))
+            );
         }
     }
     if interrupted {
-        let _ = writeln!(out, "{}", paint.bold("Interrupted: these are the figures measured until then."));
+        let _ = writeln!(
+            out,
+            "{}",
+            paint.bold("Interrupted: these are the figures measured until then.")
+        );
     }
     out
 }
 
 /// What stands above a table.
 pub(crate) fn setting(setting: &Setting) -> String {
-    let flags = if setting.engine.flags.is_empty() { String::new() } else { format!(" ({})", setting.engine.flags.join(" ")) };
-    let because = setting.engine.reason.as_ref().map(|r| format!(", because {r}")).unwrap_or_default();
+    let flags = if setting.engine.flags.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", setting.engine.flags.join(" "))
+    };
+    let because = setting
+        .engine
+        .reason
+        .as_ref()
+        .map(|r| format!(", because {r}"))
+        .unwrap_or_default();
     let facts = format!(
         "nofault {} on Linux {}: {} file in {} ({}), {}, back end {}{flags}{because}",
         setting.version,
@@ -96,14 +118,24 @@ pub(crate) fn setting(setting: &Setting) -> String {
 
 fn head(paint: Paint) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "\n{}", paint.bold(&columns("", FIGURES.map(|figure| figure.1))));
-    let _ = writeln!(out, "{}", paint.bold(&columns("", FIGURES.map(|figure| figure.2))));
+    let _ = writeln!(
+        out,
+        "\n{}",
+        paint.bold(&columns("", FIGURES.map(|figure| figure.1)))
+    );
+    let _ = writeln!(
+        out,
+        "{}",
+        paint.bold(&columns("", FIGURES.map(|figure| figure.2)))
+    );
     out
 }
 
 fn columns(name: &str, cells: [&str; 8]) -> String {
     let [rate, bytes, p50, p99, p999, longest, cpu, ratio] = cells;
-    format!("  {name:<14}{rate:>9}{bytes:>12}{p50:>10}{p99:>10}{p999:>10}{longest:>10}{cpu:>10}{ratio:>10}")
+    format!(
+        "  {name:<14}{rate:>9}{bytes:>12}{p50:>10}{p99:>10}{p999:>10}{longest:>10}{cpu:>10}{ratio:>10}"
+    )
 }
 
 fn line(cell: &Cell, paint: Paint) -> String {
@@ -122,7 +154,8 @@ pub(crate) fn figures(f: &Figures) -> [String; 8] {
         units::time_us(f.latency_us_p50),
         units::time_us(f.latency_us_p99),
         units::time_us(f.latency_us_p999),
-        f.submit_us_longest.map_or_else(|| "-".into(), units::time_us),
+        f.submit_us_longest
+            .map_or_else(|| "-".into(), units::time_us),
         units::time_us(f.cpu_us_per_request),
         ratio(f.ratio_to_buffered),
     ]
@@ -130,21 +163,36 @@ pub(crate) fn figures(f: &Figures) -> [String; 8] {
 
 /// A ratio to the buffered column.
 pub(crate) fn ratio(ratio: Option<f64>) -> String {
-    ratio.map_or_else(|| "-".into(), |r| if r >= 99.95 { format!("{r:.0}x") } else { format!("{r:.2}x") })
+    ratio.map_or_else(
+        || "-".into(),
+        |r| {
+            if r >= 99.95 {
+                format!("{r:.0}x")
+            } else {
+                format!("{r:.2}x")
+            }
+        },
+    )
 }
 
 fn figures_line(name: &str, f: &Figures, paint: Paint) -> String {
     let cells = figures(f);
     let text = columns(name, cells.each_ref().map(String::as_str));
     match (text.strip_suffix(&cells[7]), f.ratio_to_buffered) {
-        (Some(before), Some(value)) if name != "buffered" => format!("{before}{}", paint.ratio(&cells[7], value)),
+        (Some(before), Some(value)) if name != "buffered" => {
+            format!("{before}{}", paint.ratio(&cells[7], value))
+        }
         _ => text,
     }
 }
 
 /// The text in one line of the table's width; the notes have what is cut off.
 fn cut(text: &str) -> String {
-    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+    if text.chars().count() <= WIDTH {
+        text.to_owned()
+    } else {
+        text.chars().take(WIDTH - 1).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -173,14 +221,24 @@ mod tests {
             .map(|row| {
                 let mut report = RowReport::new(row);
                 report.columns = vec![
-                    Cell { column: Column::Nofault.title(), figures: Some(figures), unavailable: None, rounds: Vec::new() },
+                    Cell {
+                        column: Column::Nofault.title(),
+                        figures: Some(figures),
+                        unavailable: None,
+                        rounds: Vec::new(),
+                    },
                     Cell {
                         column: Column::Bare.title(),
                         figures: None,
                         unavailable: Some("EPERM: ".to_owned() + &"why ".repeat(50)),
                         rounds: Vec::new(),
                     },
-                    Cell { column: Column::Buffered.title(), figures: None, unavailable: None, rounds: Vec::new() },
+                    Cell {
+                        column: Column::Buffered.title(),
+                        figures: None,
+                        unavailable: None,
+                        rounds: Vec::new(),
+                    },
                 ];
                 report
             })
@@ -194,7 +252,11 @@ mod tests {
             file: FileFacts {
                 path: "direct".into(),
                 direct: true,
-                alignment_bytes: Alignment { memory: 4, offset: 512, read_offset: 512 },
+                alignment_bytes: Alignment {
+                    memory: 4,
+                    offset: 512,
+                    read_offset: 512,
+                },
                 alignment_source: Some("statx".into()),
             },
             engine: RingFacts {
@@ -205,14 +267,23 @@ mod tests {
             rounds: 5,
             seconds_per_cell: 1.0,
         };
-        Report { setting, rows, notes: vec!["word ".repeat(60)], interrupted: true }
+        Report {
+            setting,
+            rows,
+            notes: vec!["word ".repeat(60)],
+            interrupted: true,
+        }
     }
 
     #[test]
     fn no_line_is_wider_than_a_hundred_columns_whatever_the_figures() {
         for scale in [0.0, 0.001, 1.0, 100.0, 1000.0] {
             for line in render(&report(scale), Paint(false)).lines() {
-                assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+                assert!(
+                    line.chars().count() <= WIDTH,
+                    "{} columns: {line}",
+                    line.chars().count()
+                );
             }
         }
     }
@@ -221,7 +292,9 @@ mod tests {
     fn columns_stand_apart_whatever_the_figures() {
         for scale in [0.001, 1.0, 100.0] {
             let report = report(scale);
-            let Some(figures) = &report.rows[0].columns[0].figures else { panic!("figures") };
+            let Some(figures) = &report.rows[0].columns[0].figures else {
+                panic!("figures")
+            };
             let line = figures_line("bare io_uring", figures, Paint(false));
             // Name of two words, rate, ratio, and six figures with their unit.
             assert_eq!(line.split_whitespace().count(), 2 + 1 + 1 + 6 * 2, "{line}");

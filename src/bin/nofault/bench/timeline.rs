@@ -1,7 +1,8 @@
-//! How much was done when: requests and bytes by time, in a bounded number of buckets that grow wider as a run grows longer.
+//! How much was done when: requests and bytes by time, in a bounded number of buckets that grow
+//! wider as a run grows longer.
 //!
-//! Every column reports to it with a clock reading that it has anyway, so that it costs a shift and two additions for a request. Knows nothing
-//! of how it is shown.
+//! Every column reports to it with a clock reading that it has anyway, so that it costs a shift and
+//! two additions for a request. Knows nothing of how it is shown.
 
 use std::time::{Duration, Instant};
 
@@ -29,21 +30,28 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// The width of a bucket at first, in nanoseconds as a power of two: 8.4 ms, so that a round of a tenth of a second has a course as well.
+    /// The width of a bucket at first, in nanoseconds as a power of two: 8.4 ms, so that a round of
+    /// a tenth of a second has a course as well.
     const FINEST_NS_LOG2: u32 = 23;
     /// Buckets at most: two seconds at their finest, a minute in buckets of a quarter of a second.
     pub(crate) const BUCKETS_MAX: usize = 256;
 
     /// From here on it counts.
     pub(crate) fn begin(&mut self, now: Instant) {
-        *self = Timeline { begun: Some(now), ..Timeline::default() };
+        *self = Timeline {
+            begun: Some(now),
+            ..Timeline::default()
+        };
     }
 
     /// A request has ended. Before `begin` it is not counted.
     #[inline]
     pub(crate) fn ended(&mut self, bytes: u64, now: Instant) {
         let Some(begun) = self.begun else { return };
-        self.put(now.saturating_duration_since(begun), Bucket { requests: 1, bytes });
+        self.put(
+            now.saturating_duration_since(begun),
+            Bucket { requests: 1, bytes },
+        );
     }
 
     fn put(&mut self, after: Duration, what: Bucket) {
@@ -70,7 +78,8 @@ impl Timeline {
         self.buckets = self.buckets.chunks(2).map(together).collect();
     }
 
-    /// Takes in what another did at the same time: each bucket with the one that its middle falls into.
+    /// Takes in what another did at the same time: each bucket with the one that its middle falls
+    /// into.
     pub(crate) fn add_beside(&mut self, other: &Timeline) {
         let (Some(begun), Some(others)) = (self.begun, other.begun) else {
             if self.begun.is_none() {
@@ -102,7 +111,10 @@ impl Timeline {
 
     fn middles(&self) -> impl Iterator<Item = (Duration, Bucket)> {
         let width = self.width();
-        self.buckets.iter().enumerate().map(move |(at, bucket)| (width * at as u32 + width / 2, *bucket))
+        self.buckets
+            .iter()
+            .enumerate()
+            .map(move |(at, bucket)| (width * at as u32 + width / 2, *bucket))
     }
 
     /// The same in buckets of at least this width.
@@ -120,10 +132,13 @@ mod tests {
     use super::*;
 
     fn total(timeline: &Timeline) -> Bucket {
-        timeline.buckets().iter().fold(Bucket::default(), |mut sum, bucket| {
-            sum.add(*bucket);
-            sum
-        })
+        timeline
+            .buckets()
+            .iter()
+            .fold(Bucket::default(), |mut sum, bucket| {
+                sum.add(*bucket);
+                sum
+            })
     }
 
     fn steady(begun: Instant, ms: u64) -> Timeline {
@@ -138,13 +153,30 @@ mod tests {
         let begun = Instant::now();
         for ms in [1, 100, 2_140, 2_150, 5_000, 100_000] {
             let timeline = steady(begun, ms);
-            assert_eq!(total(&timeline), Bucket { requests: ms, bytes: ms * 4096 }, "{ms}");
+            assert_eq!(
+                total(&timeline),
+                Bucket {
+                    requests: ms,
+                    bytes: ms * 4096
+                },
+                "{ms}"
+            );
             assert!(timeline.buckets().len() <= Timeline::BUCKETS_MAX, "{ms}");
-            assert_eq!(timeline.buckets().len() as u128, (ms as u128 - 1) * 1_000_000 / timeline.width().as_nanos() + 1, "{ms}");
+            assert_eq!(
+                timeline.buckets().len() as u128,
+                (ms as u128 - 1) * 1_000_000 / timeline.width().as_nanos() + 1,
+                "{ms}"
+            );
         }
         // A clock that jumps by a century.
         let mut timeline = steady(begun, 10);
-        timeline.put(Duration::from_secs(3_000_000_000), Bucket { requests: 1, bytes: 1 });
+        timeline.put(
+            Duration::from_secs(3_000_000_000),
+            Bucket {
+                requests: 1,
+                bytes: 1,
+            },
+        );
         assert_eq!(total(&timeline).requests, 11);
     }
 
@@ -156,21 +188,44 @@ mod tests {
         assert_eq!(timeline.buckets(), []);
         timeline.begin(begun);
         timeline.ended(7, begun + timeline.width() * 3);
-        assert_eq!(timeline.buckets()[3], Bucket { requests: 1, bytes: 7 });
+        assert_eq!(
+            timeline.buckets()[3],
+            Bucket {
+                requests: 1,
+                bytes: 7
+            }
+        );
         assert_eq!(timeline.buckets().len(), 4);
-        assert_eq!(timeline.coarser(timeline.width() * 2).buckets()[1], Bucket { requests: 1, bytes: 7 });
+        assert_eq!(
+            timeline.coarser(timeline.width() * 2).buckets()[1],
+            Bucket {
+                requests: 1,
+                bytes: 7
+            }
+        );
     }
 
     #[test]
     fn workers_add_up_by_time_whichever_began_first() {
         let begun = Instant::now();
-        let (long, late) = (steady(begun, 9_000), steady(begun + Duration::from_secs(4), 1_000));
+        let (long, late) = (
+            steady(begun, 9_000),
+            steady(begun + Duration::from_secs(4), 1_000),
+        );
         for (first, second) in [(&long, &late), (&late, &long)] {
             let mut all = first.clone();
             all.add_beside(second);
             assert_eq!(total(&all).requests, 10_000);
-            let at = |seconds: f64| all.buckets()[(seconds / all.width().as_secs_f64()) as usize].requests;
-            assert!(at(4.5) >= 2 * at(2.0) - 2 && at(4.5) > at(6.0) * 3 / 2, "{} {} {}", at(2.0), at(4.5), at(6.0));
+            let at = |seconds: f64| {
+                all.buckets()[(seconds / all.width().as_secs_f64()) as usize].requests
+            };
+            assert!(
+                at(4.5) >= 2 * at(2.0) - 2 && at(4.5) > at(6.0) * 3 / 2,
+                "{} {} {}",
+                at(2.0),
+                at(4.5),
+                at(6.0)
+            );
         }
         let mut none = Timeline::default();
         none.add_beside(&late);

@@ -22,7 +22,14 @@ pub(crate) struct Cell {
 impl Cell {
     /// One word, for [`Cell::from_word`].
     pub(crate) fn to_word(&self) -> String {
-        format!("{}/{}/{}/{}/{}", self.scenario, self.column.name(), backend_name(self.backend), self.size_bytes, self.seed)
+        format!(
+            "{}/{}/{}/{}/{}",
+            self.scenario,
+            self.column.name(),
+            backend_name(self.backend),
+            self.size_bytes,
+            self.seed
+        )
     }
 
     pub(crate) fn from_word(word: &str) -> Option<Cell> {

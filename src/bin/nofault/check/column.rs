@@ -17,7 +17,12 @@ pub(crate) enum Column {
 
 impl Column {
     /// In the order of the table.
-    pub(crate) const ALL: [Column; 4] = [Column::Nofault, Column::Ring, Column::Direct, Column::Buffered];
+    pub(crate) const ALL: [Column; 4] = [
+        Column::Nofault,
+        Column::Ring,
+        Column::Direct,
+        Column::Buffered,
+    ];
 
     /// The heading.
     pub(crate) fn name(self) -> &'static str {
@@ -44,5 +49,7 @@ pub(crate) fn backend_name(backend: Backend) -> &'static str {
 }
 
 pub(crate) fn backend_from_name(name: &str) -> Option<Backend> {
-    [Backend::Auto, Backend::Uring, Backend::Threads].into_iter().find(|backend| backend_name(*backend) == name)
+    [Backend::Auto, Backend::Uring, Backend::Threads]
+        .into_iter()
+        .find(|backend| backend_name(*backend) == name)
 }

@@ -1,4 +1,5 @@
-//! What a scenario gets: a directory, a size, a seed, and a way of doing I/O that it does not choose.
+//! What a scenario gets: a directory, a size, a seed, and a way of doing I/O that it does not
+//! choose.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,16 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(dir: PathBuf, cell: &Cell) -> Context {
         // What is used of a size beyond 1 GiB would only take longer.
-        let size = usize::try_from(cell.size_bytes).unwrap_or(usize::MAX).min(1 << 30);
-        Context { dir, column: cell.column, backend: cell.backend, size, seed: cell.seed }
+        let size = usize::try_from(cell.size_bytes)
+            .unwrap_or(usize::MAX)
+            .min(1 << 30);
+        Context {
+            dir,
+            column: cell.column,
+            backend: cell.backend,
+            size,
+            seed: cell.seed,
+        }
     }
 
     /// A way of doing I/O of this column, for the calling thread.
@@ -44,14 +53,16 @@ impl Context {
         Random::new(self.seed)
     }
 
-    /// `wanted` bytes, or less where the size does not allow it: a multiple of `unit`, at least one unit.
+    /// `wanted` bytes, or less where the size does not allow it: a multiple of `unit`, at least one
+    /// unit.
     pub(crate) fn at_most(&self, wanted: usize, unit: usize) -> usize {
         (wanted.min(self.size / 2) / unit).max(1) * unit
     }
 
     /// Makes a file of the pattern with this seed, on the disk and not in the page cache.
     pub(crate) fn pattern_file(&self, path: &Path, seed: u64, len: usize) -> Result<(), Stop> {
-        std::fs::write(path, super::pattern::bytes(seed, 0, len)).doing("write the file to start with")?;
+        std::fs::write(path, super::pattern::bytes(seed, 0, len))
+            .doing("write the file to start with")?;
         self.cool(path)
     }
 

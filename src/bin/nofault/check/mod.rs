@@ -1,9 +1,11 @@
-//! Scenarios that direct I/O has to survive, and what runs them: `nofault check` and `tests/check.rs` share this tree.
+//! Scenarios that direct I/O has to survive, and what runs them: `nofault check` and
+//! `tests/check.rs` share this tree.
 //!
-//! A [`Scenario`] is run in several [`Column`]s, that is, ways of doing I/O. Each such cell runs in a process of its own, see [`watch`],
-//! because a way of doing I/O may well never return.
+//! A [`Scenario`] is run in several [`Column`]s, that is, ways of doing I/O. Each such cell runs in
+//! a process of its own, see [`watch`], because a way of doing I/O may well never return.
 //!
-//! May know: nofault's public API, libc, the io-uring crate (for the column that is a plain ring). Must not know: the command line.
+//! May know: nofault's public API, libc, the io-uring crate (for the column that is a plain ring).
+//! Must not know: the command line.
 
 pub(crate) mod cell;
 pub(crate) mod column;

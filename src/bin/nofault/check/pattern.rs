@@ -27,7 +27,8 @@ impl Random {
     }
 }
 
-/// The bytes of a pattern from `offset` on. No byte is zero, so that a hole is never mistaken for it.
+/// The bytes of a pattern from `offset` on. No byte is zero, so that a hole is never mistaken for
+/// it.
 pub(crate) fn bytes(seed: u64, offset: usize, len: usize) -> Vec<u8> {
     let first = offset / 8;
     let mut bytes = vec![0; len.next_multiple_of(8) + 8];
@@ -51,8 +52,16 @@ pub(crate) fn difference(seen: &[u8], wanted: &[u8], base: usize) -> Option<Stri
     let differ = |&(a, b): &(&u8, &u8)| a != b;
     let first = seen.iter().zip(wanted).position(|pair| differ(&pair))?;
     let count = seen.iter().zip(wanted).filter(differ).count();
-    let zeros = if seen[first..].iter().take(16).all(|&byte| byte == 0) { ", zeros there" } else { "" };
-    Some(format!("{count} of {} bytes differ, the first at {:#x}{zeros}", wanted.len(), base + first))
+    let zeros = if seen[first..].iter().take(16).all(|&byte| byte == 0) {
+        ", zeros there"
+    } else {
+        ""
+    };
+    Some(format!(
+        "{count} of {} bytes differ, the first at {:#x}{zeros}",
+        wanted.len(),
+        base + first
+    ))
 }
 
 /// Where bytes differ from the pattern of the seed at `offset`.

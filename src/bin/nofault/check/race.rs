@@ -12,7 +12,8 @@ use super::{Context, Outcome, Stop};
 /// How long a scenario goes on with rounds that it could do without.
 const ENOUGH: Duration = Duration::from_millis(700);
 
-/// Rounds, `most` of them, or fewer where a slow filesystem or a busy machine would take long; one at least.
+/// Rounds, `most` of them, or fewer where a slow filesystem or a busy machine would take long; one
+/// at least.
 pub(crate) fn rounds(most: usize) -> impl Iterator<Item = usize> {
     let begun = Instant::now();
     (0..most).take_while(move |&round| round == 0 || begun.elapsed() < ENOUGH)
@@ -22,8 +23,8 @@ fn panicked(_: Box<dyn Any + Send>) -> Outcome {
     Err(Stop::Fail("a thread of the scenario panicked".to_owned()))
 }
 
-/// In each round `before(round)`, then `work(thread, round, io)` in `count` threads at once, each with an I/O of its own, then `after(round)`.
-/// The first that does not pass ends it.
+/// In each round `before(round)`, then `work(thread, round, io)` in `count` threads at once, each
+/// with an I/O of its own, then `after(round)`. The first that does not pass ends it.
 pub(crate) fn race(
     cx: &Context,
     count: usize,
@@ -47,15 +48,19 @@ pub(crate) fn race(
             if over.load(Ordering::Relaxed) {
                 return;
             }
-            // Nobody leaves the barrier at the same moment as the others: the last steps are taken awake.
+            // Nobody leaves the barrier at the same moment as the others: the last steps are taken
+            // awake.
             arrived.fetch_add(1, Ordering::Relaxed);
             while arrived.load(Ordering::Relaxed) < count * (round + 1) {
                 std::thread::yield_now();
             }
             // A thread that panicked must still come to the barrier.
             note(match &mut io {
-                Ok(io) => catch_unwind(AssertUnwindSafe(|| work(thread, round, &mut **io))).unwrap_or_else(panicked),
-                Err(_) => std::mem::replace(&mut io, Err(Stop::Fail("no I/O".to_owned()))).map(drop),
+                Ok(io) => catch_unwind(AssertUnwindSafe(|| work(thread, round, &mut **io)))
+                    .unwrap_or_else(panicked),
+                Err(_) => {
+                    std::mem::replace(&mut io, Err(Stop::Fail("no I/O".to_owned()))).map(drop)
+                }
             });
             gate.wait();
         }
@@ -73,7 +78,11 @@ pub(crate) fn race(
             }
             gate.wait();
             gate.wait();
-            outcome = std::mem::replace(&mut *worst.lock().unwrap_or_else(PoisonError::into_inner), Ok(())).and_then(|()| after(round));
+            outcome = std::mem::replace(
+                &mut *worst.lock().unwrap_or_else(PoisonError::into_inner),
+                Ok(()),
+            )
+            .and_then(|()| after(round));
             if outcome.is_err() {
                 break;
             }

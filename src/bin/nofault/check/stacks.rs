@@ -6,15 +6,22 @@ use std::fs;
 const THREADS: usize = 8;
 const CALLS: usize = 7;
 
-/// The threads of a process and of its children: name, state, and kernel stack or, without privilege, the one place they sleep in.
+/// The threads of a process and of its children: name, state, and kernel stack or, without
+/// privilege, the one place they sleep in.
 pub(crate) fn of(pid: u32) -> String {
     let mut told = Vec::new();
     collect(pid, &mut told, 0);
-    if told.is_empty() { "nothing can be read of its threads".to_owned() } else { told.join(" | ") }
+    if told.is_empty() {
+        "nothing can be read of its threads".to_owned()
+    } else {
+        told.join(" | ")
+    }
 }
 
 fn collect(pid: u32, told: &mut Vec<String>, depth: usize) {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return;
+    };
     for task in tasks.flatten() {
         if told.len() >= THREADS {
             return;
@@ -22,7 +29,10 @@ fn collect(pid: u32, told: &mut Vec<String>, depth: usize) {
         let task = task.path();
         let read = |name: &str| fs::read_to_string(task.join(name)).unwrap_or_default();
         let name = read("comm").trim().to_owned();
-        let state = read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?');
+        let state = read("stat")
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next())
+            .unwrap_or('?');
         let mut place = calls(&read("stack")).join(" < ");
         if place.is_empty() {
             place = read("wchan").trim().to_owned();
@@ -32,7 +42,10 @@ fn collect(pid: u32, told: &mut Vec<String>, depth: usize) {
         }
         told.push(format!("{name} [{state}] {place}"));
         if depth < 3 {
-            for child in read("children").split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            for child in read("children")
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+            {
                 collect(child, told, depth + 1);
             }
         }

@@ -90,7 +90,11 @@ impl Verdict {
 
     /// One line, for [`Verdict::from_line`].
     pub(crate) fn to_line(&self) -> String {
-        format!("{MARK}{} {}\n", self.word(), self.what().replace(['\n', '\r'], "; "))
+        format!(
+            "{MARK}{} {}\n",
+            self.word(),
+            self.what().replace(['\n', '\r'], "; ")
+        )
     }
 
     /// Finds the verdict in a line that a cell wrote, among others that it may have written.

@@ -1,6 +1,7 @@
 //! Runs one cell in a process of its own and ends it when its time is over.
 //!
-//! Nothing here waits without bound: a process in uninterruptible sleep does not even end by SIGKILL, and is left behind then.
+//! Nothing here waits without bound: a process in uninterruptible sleep does not even end by
+//! SIGKILL, and is left behind then.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,7 +31,8 @@ pub(crate) struct Report {
     pub(crate) left_behind: bool,
 }
 
-/// Starts `launch(cell)` in `dir` and sees to its end. `stop` is asked again and again whether to give up.
+/// Starts `launch(cell)` in `dir` and sees to its end. `stop` is asked again and again whether to
+/// give up.
 pub(crate) fn run(
     launch: &dyn Fn(&Cell) -> io::Result<Command>,
     cell: &Cell,
@@ -41,28 +43,54 @@ pub(crate) fn run(
     let begun = Instant::now();
     let mut left_behind = false;
     let verdict = match start(launch, cell, dir) {
-        Err(error) => Some(Verdict::Fail(format!("the cell's process cannot be started: {error}"))),
+        Err(error) => Some(Verdict::Fail(format!(
+            "the cell's process cannot be started: {error}"
+        ))),
         Ok(watched) => watched.attend(begun + limit, stop, &mut left_behind),
     };
-    Report { verdict, took: begun.elapsed(), left_behind }
+    Report {
+        verdict,
+        took: begun.elapsed(),
+        left_behind,
+    }
 }
 
-fn start(launch: &dyn Fn(&Cell) -> io::Result<Command>, cell: &Cell, dir: &Path) -> io::Result<Watched> {
+fn start(
+    launch: &dyn Fn(&Cell) -> io::Result<Command>,
+    cell: &Cell,
+    dir: &Path,
+) -> io::Result<Watched> {
     let mut command = launch(cell)?;
-    command.current_dir(dir).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(dir)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // The words of a panic, not its stack, are told.
     command.env("RUST_BACKTRACE", "0");
     // SAFETY: prctl is async-signal-safe. The cell is not to outlive the one who removes its files.
     unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        });
+        command.pre_exec(
+            || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            },
+        );
     }
     let mut child = command.spawn()?;
-    let taken = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
-    let (Some(out), Some(err)) = taken else { return Err(io::Error::other("no pipes")) };
-    Ok(Watched { child, out: Stream::new(out), err: Stream::new(err) })
+    let taken = (
+        child.stdout.take().map(OwnedFd::from),
+        child.stderr.take().map(OwnedFd::from),
+    );
+    let (Some(out), Some(err)) = taken else {
+        return Err(io::Error::other("no pipes"));
+    };
+    Ok(Watched {
+        child,
+        out: Stream::new(out),
+        err: Stream::new(err),
+    })
 }
 
 struct Watched {
@@ -72,7 +100,12 @@ struct Watched {
 }
 
 impl Watched {
-    fn attend(mut self, deadline: Instant, stop: &dyn Fn() -> bool, left_behind: &mut bool) -> Option<Verdict> {
+    fn attend(
+        mut self,
+        deadline: Instant,
+        stop: &dyn Fn() -> bool,
+        left_behind: &mut bool,
+    ) -> Option<Verdict> {
         loop {
             self.listen();
             match self.child.try_wait() {
@@ -82,17 +115,32 @@ impl Watched {
                     return Some(self.verdict(status));
                 }
                 Ok(None) => {}
-                Err(error) => return Some(Verdict::Fail(format!("the cell's process cannot be waited for: {error}"))),
+                Err(error) => {
+                    return Some(Verdict::Fail(format!(
+                        "the cell's process cannot be waited for: {error}"
+                    )));
+                }
             }
             let stopped = stop();
             if stopped || Instant::now() >= deadline {
-                let mut seen = if stopped { String::new() } else { stacks::of(self.child.id()) };
+                let mut seen = if stopped {
+                    String::new()
+                } else {
+                    stacks::of(self.child.id())
+                };
                 if let Some(verdict) = self.out.verdict() {
-                    seen = format!("after {} {}, at its end: {seen}", verdict.word(), verdict.what());
+                    seen = format!(
+                        "after {} {}, at its end: {seen}",
+                        verdict.word(),
+                        verdict.what()
+                    );
                 }
                 if !self.end() {
                     *left_behind = true;
-                    seen.push_str(&format!("; process {} does not even end by SIGKILL and is left behind", self.child.id()));
+                    seen.push_str(&format!(
+                        "; process {} does not even end by SIGKILL and is left behind",
+                        self.child.id()
+                    ));
                 }
                 return (!stopped).then_some(Verdict::Hang(seen));
             }
@@ -101,7 +149,11 @@ impl Watched {
 
     /// Takes in what it has written, waiting a tick at most.
     fn listen(&mut self) {
-        let poll = |stream: &Stream| libc::pollfd { fd: stream.fd(), events: libc::POLLIN, revents: 0 };
+        let poll = |stream: &Stream| libc::pollfd {
+            fd: stream.fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         let mut both = [poll(&self.out), poll(&self.err)];
         // SAFETY: two entries, alive for the call. A closed stream is -1, which poll passes over.
         let ready = unsafe { libc::poll(both.as_mut_ptr(), 2, TICK_MS) };
@@ -147,10 +199,18 @@ impl Watched {
                     (Some(signal), _) => format!("crashed: signal {signal}"),
                     (None, code) => format!("crashed: exit status {}", code.unwrap_or(-1)),
                 };
-                let after = verdict.map(|verdict| format!(" after {} {}", verdict.word(), verdict.what())).unwrap_or_default();
+                let after = verdict
+                    .map(|verdict| format!(" after {} {}", verdict.word(), verdict.what()))
+                    .unwrap_or_default();
                 let words = String::from_utf8_lossy(&self.err.bytes);
-                let last: Vec<&str> = words.lines().filter(|line| !line.is_empty() && !line.starts_with("note:")).collect();
-                Verdict::Fail(format!("{how}{after}; {}", last[last.len().saturating_sub(3)..].join("; ")))
+                let last: Vec<&str> = words
+                    .lines()
+                    .filter(|line| !line.is_empty() && !line.starts_with("note:"))
+                    .collect();
+                Verdict::Fail(format!(
+                    "{how}{after}; {}",
+                    last[last.len().saturating_sub(3)..].join("; ")
+                ))
             }
         }
     }
@@ -164,7 +224,10 @@ struct Stream {
 
 impl Stream {
     fn new(fd: OwnedFd) -> Stream {
-        Stream { file: Some(fd.into()), bytes: Vec::new() }
+        Stream {
+            file: Some(fd.into()),
+            bytes: Vec::new(),
+        }
     }
 
     fn fd(&self) -> i32 {
@@ -188,6 +251,9 @@ impl Stream {
     }
 
     fn verdict(&self) -> Option<Verdict> {
-        String::from_utf8_lossy(&self.bytes).lines().rev().find_map(Verdict::from_line)
+        String::from_utf8_lossy(&self.bytes)
+            .lines()
+            .rev()
+            .find_map(Verdict::from_line)
     }
 }

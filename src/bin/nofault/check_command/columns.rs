@@ -11,7 +11,8 @@ pub(super) fn column(word: &str) -> Result<Column, String> {
 }
 
 pub(super) fn backend(word: &str) -> Result<Backend, String> {
-    column::backend_from_name(word).ok_or_else(|| "the back ends are auto, uring and threads".to_owned())
+    column::backend_from_name(word)
+        .ok_or_else(|| "the back ends are auto, uring and threads".to_owned())
 }
 
 pub(super) fn cell(word: &str) -> Result<Cell, String> {
@@ -26,7 +27,9 @@ pub(super) fn size(word: &str) -> Result<u64, String> {
         [.., b'G'] => (&word[..word.len() - 1], 30),
         _ => (word, 0),
     };
-    let number: u64 = digits.parse().map_err(|_| "a number with K, M or G".to_owned())?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a number with K, M or G".to_owned())?;
     match number.checked_mul(1 << unit) {
         Some(bytes) if bytes >= 4 << 20 => Ok(bytes),
         Some(_) => Err("at least 4M".to_owned()),

@@ -6,7 +6,12 @@ use super::place::Place;
 use super::{Arguments, Done};
 use crate::check::column;
 
-pub(super) fn document(arguments: &Arguments, place: &Place, done: &[Done], interrupted: bool) -> String {
+pub(super) fn document(
+    arguments: &Arguments,
+    place: &Place,
+    done: &[Done],
+    interrupted: bool,
+) -> String {
     let cell = |cell: &Done| -> Value {
         json!({
             "scenario": cell.scenario.name,

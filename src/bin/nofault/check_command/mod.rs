@@ -1,7 +1,7 @@
 //! `nofault check DIR`: the command line, the order of the cells, and the exit status.
 //!
-//! Knows the command line and the shared [`check`](crate::check) tree. Each cell gets a directory of its own inside one private directory
-//! in DIR; both are removed, also after a signal.
+//! Knows the command line and the shared [`check`](crate::check) tree. Each cell gets a directory
+//! of its own inside one private directory in DIR; both are removed, also after a signal.
 
 mod columns;
 mod json;
@@ -78,7 +78,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         return say(&table::list()).map(|()| ExitCode::SUCCESS);
     }
     let selected = select(arguments);
-    let Some(dir) = &arguments.dir else { return usage("name a directory") };
+    let Some(dir) = &arguments.dir else {
+        return usage("name a directory");
+    };
     if selected.is_empty() {
         return usage("no scenario has such a name or number; nofault check --list shows them");
     }
@@ -90,10 +92,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let columns = match &arguments.columns[..] {
         [] if arguments.soak.is_some() => vec![Column::Nofault],
         [] => Column::ALL.to_vec(),
-        some => Column::ALL.into_iter().filter(|column| some.contains(column)).collect(),
+        some => Column::ALL
+            .into_iter()
+            .filter(|column| some.contains(column))
+            .collect(),
     };
-    let mut session = Session { arguments, columns, place: &mut place, signal: &signal, done: Vec::new() };
-    let mut table = Table::new(&session.columns, arguments.json, selected.len() * session.columns.len());
+    let mut session = Session {
+        arguments,
+        columns,
+        place: &mut place,
+        signal: &signal,
+        done: Vec::new(),
+    };
+    let mut table = Table::new(
+        &session.columns,
+        arguments.json,
+        selected.len() * session.columns.len(),
+    );
     table.head(&header(arguments, session.place))?;
     match arguments.soak {
         None => session.once(&selected, &mut table)?,
@@ -109,18 +124,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     if interrupted != 0 {
         return Ok(ExitCode::from(128 + u8::try_from(interrupted).unwrap_or(0)));
     }
-    let bad = done.iter().any(|cell| cell.column == Column::Nofault && cell.verdict.is_bad());
+    let bad = done
+        .iter()
+        .any(|cell| cell.column == Column::Nofault && cell.verdict.is_bad());
     Ok(ExitCode::from(u8::from(bad)))
 }
 
 fn select(arguments: &Arguments) -> Vec<&'static Scenario> {
     let wanted = |scenario: &&Scenario| {
-        let named = |word: &String| scenario.name.contains(word.as_str()) || scenario.number.contains(word.as_str());
-        (arguments.only.is_empty() || arguments.only.iter().any(named)) && (arguments.soak.is_none() || scenario.randomised)
+        let named = |word: &String| {
+            scenario.name.contains(word.as_str()) || scenario.number.contains(word.as_str())
+        };
+        (arguments.only.is_empty() || arguments.only.iter().any(named))
+            && (arguments.soak.is_none() || scenario.randomised)
     };
     // Those that test the watchdog run only where their whole name is given.
-    let hidden = |name: &String| scenarios::find(name).filter(|found| !scenarios::ALL.iter().any(|listed| listed.name == found.name));
-    scenarios::ALL.iter().filter(wanted).chain(arguments.only.iter().filter_map(hidden)).collect()
+    let hidden = |name: &String| {
+        scenarios::find(name).filter(|found| {
+            !scenarios::ALL
+                .iter()
+                .any(|listed| listed.name == found.name)
+        })
+    };
+    scenarios::ALL
+        .iter()
+        .filter(wanted)
+        .chain(arguments.only.iter().filter_map(hidden))
+        .collect()
 }
 
 /// Wrong usage: a line and status 2.
@@ -144,7 +174,11 @@ fn header(arguments: &Arguments, place: &Place) -> String {
 /// 0 until a signal came.
 fn watch_signals() -> io::Result<Arc<AtomicUsize>> {
     let which = Arc::new(AtomicUsize::new(0));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ] {
         signal_hook::flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
     }
     Ok(which)
@@ -154,7 +188,9 @@ fn watch_signals() -> io::Result<Arc<AtomicUsize>> {
 fn say(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}")),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
         _ => Ok(()),
     }
 }
@@ -190,8 +226,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Rounds over the randomised scenarios until the time is over, each with another seed. Keeps what is bad, and counts the rest.
-    fn soak(&mut self, selected: &[&'static Scenario], time: Duration, table: &mut Table) -> Result<(), String> {
+    /// Rounds over the randomised scenarios until the time is over, each with another seed. Keeps
+    /// what is bad, and counts the rest.
+    fn soak(
+        &mut self,
+        selected: &[&'static Scenario],
+        time: Duration,
+        table: &mut Table,
+    ) -> Result<(), String> {
         let begun = Instant::now();
         let mut seed = self.arguments.seed;
         while begun.elapsed() < time {
@@ -210,15 +252,43 @@ impl Session<'_> {
     }
 
     /// One cell; false when the run is to end.
-    fn cell(&mut self, scenario: &'static Scenario, column: Column, seed: u64) -> Result<bool, String> {
-        let cell =
-            Cell { scenario: scenario.name.to_owned(), column, backend: self.arguments.backend, size_bytes: self.arguments.size, seed };
+    fn cell(
+        &mut self,
+        scenario: &'static Scenario,
+        column: Column,
+        seed: u64,
+    ) -> Result<bool, String> {
+        let cell = Cell {
+            scenario: scenario.name.to_owned(),
+            column,
+            backend: self.arguments.backend,
+            size_bytes: self.arguments.size,
+            seed,
+        };
         let dir = self.place.cell()?;
         let stop = || self.signal.load(Ordering::Relaxed) != 0;
-        let Report { verdict, took, left_behind } = watch::run(&launch, &cell, &dir, Duration::from_secs(self.arguments.timeout), &stop);
+        let Report {
+            verdict,
+            took,
+            left_behind,
+        } = watch::run(
+            &launch,
+            &cell,
+            &dir,
+            Duration::from_secs(self.arguments.timeout),
+            &stop,
+        );
         self.place.cell_ended(&dir, left_behind);
-        let Some(verdict) = verdict else { return Ok(false) };
-        self.done.push(Done { scenario, column, seed, verdict, took });
+        let Some(verdict) = verdict else {
+            return Ok(false);
+        };
+        self.done.push(Done {
+            scenario,
+            column,
+            seed,
+            verdict,
+            took,
+        });
         Ok(true)
     }
 }

@@ -25,18 +25,38 @@ impl Place {
     pub(super) fn new(dir: &Path) -> Result<Place, String> {
         let shown = dir.display();
         match fs::metadata(dir) {
-            Err(error) => return Err(format!("{shown} cannot be used: {error}; name an existing directory")),
-            Ok(metadata) if !metadata.is_dir() => return Err(format!("{shown} is not a directory")),
+            Err(error) => {
+                return Err(format!(
+                    "{shown} cannot be used: {error}; name an existing directory"
+                ));
+            }
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(format!("{shown} is not a directory"));
+            }
             Ok(_) => {}
         }
-        let make = || tempfile::Builder::new().prefix(".nofault-check-").tempdir_in(dir);
-        let own = make().map_err(|error| format!("{shown} cannot be written: {error}; name a directory that you may write to"))?;
-        Ok(Place { dir: dir.to_owned(), filesystem: filesystem(dir), own: Some(own), cells: 0, stuck: false })
+        let make = || {
+            tempfile::Builder::new()
+                .prefix(".nofault-check-")
+                .tempdir_in(dir)
+        };
+        let own = make().map_err(|error| {
+            format!("{shown} cannot be written: {error}; name a directory that you may write to")
+        })?;
+        Ok(Place {
+            dir: dir.to_owned(),
+            filesystem: filesystem(dir),
+            own: Some(own),
+            cells: 0,
+            stuck: false,
+        })
     }
 
     /// A new directory for one cell.
     pub(super) fn cell(&mut self) -> Result<PathBuf, String> {
-        let Some(own) = &self.own else { return Err("the directory is gone already".to_owned()) };
+        let Some(own) = &self.own else {
+            return Err("the directory is gone already".to_owned());
+        };
         self.cells += 1;
         let dir = own.path().join(self.cells.to_string());
         fs::create_dir(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
@@ -58,9 +78,16 @@ impl Place {
     pub(super) fn remove(&mut self) {
         let Some(own) = self.own.take() else { return };
         let path = own.path().to_owned();
-        let removed = if self.stuck { remove_from_outside(&own.keep()) } else { own.close().is_ok() };
+        let removed = if self.stuck {
+            remove_from_outside(&own.keep())
+        } else {
+            own.close().is_ok()
+        };
         if !removed {
-            eprintln!("nofault: {} is left behind: something in it cannot be removed now", path.display());
+            eprintln!(
+                "nofault: {} is left behind: something in it cannot be removed now",
+                path.display()
+            );
         }
     }
 }
@@ -73,8 +100,16 @@ impl Drop for Place {
 
 /// By a process that may get stuck in our stead.
 fn remove_from_outside(path: &Path) -> bool {
-    let quiet = |command: &mut Command| command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let Ok(mut child) = quiet(Command::new("rm").arg("-rf").arg("--").arg(path)) else { return false };
+    let quiet = |command: &mut Command| {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    };
+    let Ok(mut child) = quiet(Command::new("rm").arg("-rf").arg("--").arg(path)) else {
+        return false;
+    };
     let deadline = Instant::now() + PATIENCE;
     loop {
         match child.try_wait() {
@@ -88,12 +123,22 @@ fn remove_from_outside(path: &Path) -> bool {
 /// The type of the filesystem, by the longest mount point that holds the directory.
 fn filesystem(dir: &Path) -> String {
     let unknown = || "unknown filesystem".to_owned();
-    let (Ok(dir), Ok(mounts)) = (dir.canonicalize(), fs::read_to_string("/proc/self/mounts")) else { return unknown() };
+    let (Ok(dir), Ok(mounts)) = (dir.canonicalize(), fs::read_to_string("/proc/self/mounts"))
+    else {
+        return unknown();
+    };
     let entry = |line: &str| {
         let mut words = line.split(' ').skip(1);
-        let (point, kind) = (words.next()?.replace("\\040", " "), words.next()?.to_owned());
+        let (point, kind) = (
+            words.next()?.replace("\\040", " "),
+            words.next()?.to_owned(),
+        );
         dir.starts_with(&point).then_some((point.len(), kind))
     };
     // Of several on one point the last one covers the others.
-    mounts.lines().filter_map(entry).max_by_key(|(len, _)| *len).map_or_else(unknown, |(_, kind)| kind)
+    mounts
+        .lines()
+        .filter_map(entry)
+        .max_by_key(|(len, _)| *len)
+        .map_or_else(unknown, |(_, kind)| kind)
 }

@@ -32,7 +32,11 @@ pub(super) fn document(comparison: &Comparison) -> Value {
 }
 
 fn source(source: &Source) -> Value {
-    let about: Map<String, Value> = source.about.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let about: Map<String, Value> = source
+        .about
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
     json!({ "file": source.file, "about": about })
 }
 

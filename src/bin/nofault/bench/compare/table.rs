@@ -10,8 +10,16 @@ use crate::units;
 
 /// The whole table.
 pub(super) fn render(comparison: &Comparison, paint: Paint) -> String {
-    let mut out = format!("before: {}\nafter:  {}\n", source(&comparison.before), source(&comparison.after));
-    let _ = writeln!(out, "\n{}", paint.bold(&columns("", ["before", "after", "difference", "noise", ""])));
+    let mut out = format!(
+        "before: {}\nafter:  {}\n",
+        source(&comparison.before),
+        source(&comparison.after)
+    );
+    let _ = writeln!(
+        out,
+        "\n{}",
+        paint.bold(&columns("", ["before", "after", "difference", "noise", ""]))
+    );
     let mut job = "";
     for entry in &comparison.entries {
         if job != entry.job {
@@ -29,7 +37,11 @@ pub(super) fn render(comparison: &Comparison, paint: Paint) -> String {
         out.push('\n');
     }
     for only in &comparison.only {
-        let name = if only.column.is_empty() { only.job.clone() } else { format!("{}, {}", only.job, only.column) };
+        let name = if only.column.is_empty() {
+            only.job.clone()
+        } else {
+            format!("{}, {}", only.job, only.column)
+        };
         let what = match only.what {
             OnlyWhat::Before => "only before",
             OnlyWhat::After => "only after",
@@ -50,14 +62,24 @@ pub(super) fn render(comparison: &Comparison, paint: Paint) -> String {
 }
 
 fn source(source: &Source) -> String {
-    let about: Vec<String> = source.about.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let about: Vec<String> = source
+        .about
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
     let text = format!("{}: {}", source.file, about.join(", "));
-    wrap(&text, WIDTH - 8).iter().map(|line| cut_to(line, WIDTH - 8)).collect::<Vec<_>>().join("\n        ")
+    wrap(&text, WIDTH - 8)
+        .iter()
+        .map(|line| cut_to(line, WIDTH - 8))
+        .collect::<Vec<_>>()
+        .join("\n        ")
 }
 
 fn columns(name: &str, cells: [&str; 5]) -> String {
     let [before, after, difference, noise, verdict] = cells;
-    format!("    {name:<22}{before:>12}{after:>12}{difference:>13}{noise:>11}  {verdict}").trim_end().to_owned()
+    format!("    {name:<22}{before:>12}{after:>12}{difference:>13}{noise:>11}  {verdict}")
+        .trim_end()
+        .to_owned()
 }
 
 fn line(change: &Change, paint: Paint) -> String {
@@ -76,8 +98,12 @@ fn line(change: &Change, paint: Paint) -> String {
         [
             &shown(change.before),
             &shown(change.after),
-            &change.difference_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:+.1}%")),
-            &change.noise_percent.map_or_else(|| "unknown".to_owned(), |percent| format!("±{percent:.1}%")),
+            &change
+                .difference_percent
+                .map_or_else(|| "-".to_owned(), |percent| format!("{percent:+.1}%")),
+            &change
+                .noise_percent
+                .map_or_else(|| "unknown".to_owned(), |percent| format!("±{percent:.1}%")),
             verdict,
         ],
     );
@@ -100,17 +126,29 @@ fn notes(comparison: &Comparison) -> Vec<String> {
             "Noise unknown: fewer than three rounds, so that the threshold alone decides; measure with --rounds 5 or more.".to_owned(),
         );
     }
-    let interrupted =
-        [&comparison.before, &comparison.after].into_iter().filter(|source| source.about.iter().any(|fact| fact.0 == "interrupted"));
+    let interrupted = [&comparison.before, &comparison.after]
+        .into_iter()
+        .filter(|source| source.about.iter().any(|fact| fact.0 == "interrupted"));
     notes.extend(interrupted.map(|source| format!("The run of {} was interrupted.", source.file)));
     notes
 }
 
 fn last(comparison: &Comparison) -> String {
     let (worse, better) = (comparison.worse(), comparison.count(Verdict::Better));
-    let all: usize = comparison.entries.iter().map(|entry| entry.changes.len()).sum();
-    let found = format!("{worse} worse, {better} better, {} as before", all.saturating_sub(comparison.count(Verdict::Worse) + better));
-    if worse > 0 { format!("{found}: exit status 1, something is worse") } else { format!("{found}: exit status 0, nothing is worse") }
+    let all: usize = comparison
+        .entries
+        .iter()
+        .map(|entry| entry.changes.len())
+        .sum();
+    let found = format!(
+        "{worse} worse, {better} better, {} as before",
+        all.saturating_sub(comparison.count(Verdict::Worse) + better)
+    );
+    if worse > 0 {
+        format!("{found}: exit status 1, something is worse")
+    } else {
+        format!("{found}: exit status 0, nothing is worse")
+    }
 }
 
 fn cut(text: &str) -> String {
@@ -118,5 +156,9 @@ fn cut(text: &str) -> String {
 }
 
 fn cut_to(text: &str, width: usize) -> String {
-    if text.chars().count() <= width { text.to_owned() } else { text.chars().take(width - 1).chain(['…']).collect() }
+    if text.chars().count() <= width {
+        text.to_owned()
+    } else {
+        text.chars().take(width - 1).chain(['…']).collect()
+    }
 }

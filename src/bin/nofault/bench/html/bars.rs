@@ -1,4 +1,5 @@
-//! One picture for each pair of jobs: what of the rate with warm buffers is left with cold ones, a bar for each column. Pure.
+//! One picture for each pair of jobs: what of the rate with warm buffers is left with cold ones, a
+//! bar for each column. Pure.
 
 use maud::{Markup, html};
 
@@ -18,7 +19,9 @@ pub(super) fn render(page: &Page, number: usize, pair: &Pair) -> Markup {
         .columns
         .iter()
         .enumerate()
-        .filter_map(|(look, (column, _))| Some((look, column.as_str(), pair.ratio(&page.jobs, column)?.2)))
+        .filter_map(|(look, (column, _))| {
+            Some((look, column.as_str(), pair.ratio(&page.jobs, column)?.2))
+        })
         .collect();
     if bars.is_empty() {
         return html! {};
@@ -28,8 +31,14 @@ pub(super) fn render(page: &Page, number: usize, pair: &Pair) -> Markup {
     let even = EVEN / most;
     let height = TOP + bars.len() as f64 * BAR + 26.0;
     let base = height - 22.0;
-    let said: String = bars.iter().map(|(_, column, ratio)| format!("{column}: {ratio:.2}. ")).collect();
-    let (title_id, text_id) = (format!("cold-{number}-title"), format!("cold-{number}-text"));
+    let said: String = bars
+        .iter()
+        .map(|(_, column, ratio)| format!("{column}: {ratio:.2}. "))
+        .collect();
+    let (title_id, text_id) = (
+        format!("cold-{number}-title"),
+        format!("cold-{number}-text"),
+    );
     html! {
         svg id={ "cold-" (number) } class="chart" viewBox={ "0 0 " (WIDTH) " " (px(height)) } role="img"
             aria-labelledby={ (title_id) " " (text_id) } font-family="system-ui, sans-serif" font-size="14" fill="#1b1f24" {

@@ -1,7 +1,8 @@
 //! One chart as SVG: lines over two axes, with a key. Pure: gets everything it shows.
 //!
-//! It is drawn as wide as a telephone, so that its text has its true size there, and scales up. Colours are attributes, which style sheets
-//! override: the page has others in the dark, and a chart that is cut out of the page still has those for light paper. Lines are told apart by
+//! It is drawn as wide as a telephone, so that its text has its true size there, and scales up.
+//! Colours are attributes, which style sheets override: the page has others in the dark, and a
+//! chart that is cut out of the page still has those for light paper. Lines are told apart by
 //! dashes and marks as well as by colour.
 
 use maud::{Markup, html};
@@ -48,17 +49,31 @@ const TEXT: f64 = 14.0;
 const LETTER: f64 = 8.6;
 
 /// Colours that the colour-blind tell apart as well, each at least 3:1 against white.
-pub(super) const COLOURS: [&str; 6] = ["#0068a8", "#c44e00", "#00805c", "#93328e", "#7d6400", "#454f5e"];
+pub(super) const COLOURS: [&str; 6] = [
+    "#0068a8", "#c44e00", "#00805c", "#93328e", "#7d6400", "#454f5e",
+];
 const DASHES: [&str; 6] = ["none", "8 4", "2 3", "11 3 2 3", "5 2", "1 5"];
 
 /// The whole chart.
 pub(super) fn render(chart: &Chart) -> Markup {
     let keys = keys(&chart.series);
     let key_height = keys.last().map_or(0.0, |key| key.top + 22.0);
-    let widest = |marks: &[(f64, String)]| marks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0) as f64 * LETTER;
+    let widest = |marks: &[(f64, String)]| {
+        marks
+            .iter()
+            .map(|(_, label)| label.chars().count())
+            .max()
+            .unwrap_or(0) as f64
+            * LETTER
+    };
     let top = 38.0 + key_height;
     let left = widest(&chart.y.marks) + 12.0;
-    let right = WIDTH - if chart.right.is_empty() { 14.0 } else { widest(&chart.right) + 12.0 };
+    let right = WIDTH
+        - if chart.right.is_empty() {
+            14.0
+        } else {
+            widest(&chart.right) + 12.0
+        };
     let bottom = top + PLOT_HEIGHT;
     let height = bottom + 30.0;
     let x = chart.x.axis(left, right);
@@ -101,7 +116,13 @@ pub(super) fn render(chart: &Chart) -> Markup {
 impl Scale {
     fn axis(&self, first: f64, last: f64) -> Axis {
         let end = |mark: Option<&(f64, String)>| mark.map_or(0.0, |mark| mark.0);
-        Axis { spread: self.spread, low: end(self.marks.first()), high: end(self.marks.last()), first, last }
+        Axis {
+            spread: self.spread,
+            low: end(self.marks.first()),
+            high: end(self.marks.last()),
+            first,
+            last,
+        }
     }
 }
 
@@ -124,7 +145,12 @@ fn line(series: &Series, x: &Axis, y: &Axis) -> Markup {
     let look = series.look % COLOURS.len();
     let place = |&(a, b): &(f64, f64)| (x.at(a), y.at(b));
     let path = |points: &Vec<(f64, f64)>| -> String {
-        points.iter().map(place).enumerate().map(|(at, (a, b))| format!("{}{} {}", if at == 0 { 'M' } else { 'L' }, px(a), px(b))).collect()
+        points
+            .iter()
+            .map(place)
+            .enumerate()
+            .map(|(at, (a, b))| format!("{}{} {}", if at == 0 { 'M' } else { 'L' }, px(a), px(b)))
+            .collect()
     };
     html! {
         g class={ "s" (look) } color=(COLOURS[look]) fill="none" stroke="currentColor" stroke-width="2.2" stroke-linejoin="round" {
@@ -176,7 +202,10 @@ fn keys(series: &[Series]) -> Vec<Key> {
         if left > 0.0 && left + width > WIDTH {
             (left, top) = (0.0, top + 20.0);
         }
-        keys.push(Key { left: left + 2.0, top });
+        keys.push(Key {
+            left: left + 2.0,
+            top,
+        });
         left += width + 6.0;
     }
     keys
@@ -193,7 +222,10 @@ mod tests {
     use super::*;
 
     fn marks(values: &[f64]) -> Vec<(f64, String)> {
-        values.iter().map(|value| (*value, value.to_string())).collect()
+        values
+            .iter()
+            .map(|value| (*value, value.to_string()))
+            .collect()
     }
 
     fn chart(names: &[&str]) -> Chart {
@@ -207,8 +239,14 @@ mod tests {
             id: "c".into(),
             title: "a <b> & \"c\"".into(),
             description: "</desc><script>".into(),
-            x: Scale { spread: Spread::Even, marks: marks(&[0.0, 1.0, 2.0]) },
-            y: Scale { spread: Spread::Log, marks: marks(&[1.0, 10.0, 100.0]) },
+            x: Scale {
+                spread: Spread::Even,
+                marks: marks(&[0.0, 1.0, 2.0]),
+            },
+            y: Scale {
+                spread: Spread::Log,
+                marks: marks(&[1.0, 10.0, 100.0]),
+            },
             right: Vec::new(),
             parts: vec![1.5],
             series: names.iter().enumerate().map(series).collect(),
@@ -219,31 +257,75 @@ mod tests {
     fn numbers(text: &str, attribute: &str) -> Vec<f64> {
         let beginning = format!(" {attribute}=\"");
         let after = text.split(&beginning).skip(1);
-        after.map(|rest| rest.split('"').next().and_then(|number| number.parse().ok()).expect("a number")).collect()
+        after
+            .map(|rest| {
+                rest.split('"')
+                    .next()
+                    .and_then(|number| number.parse().ok())
+                    .expect("a number")
+            })
+            .collect()
     }
 
     #[test]
     fn names_can_not_break_out_of_the_text() {
         let text = render(&chart(&["<svg onload=x>", "b"])).into_string();
-        assert!(text.contains("a &lt;b&gt; &amp; &quot;c&quot;") && text.contains("&lt;svg onload=x&gt;"), "{text}");
-        assert!(!text.contains("<script>") && text.matches("</desc>").count() == 1, "{text}");
+        assert!(
+            text.contains("a &lt;b&gt; &amp; &quot;c&quot;")
+                && text.contains("&lt;svg onload=x&gt;"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("<script>") && text.matches("</desc>").count() == 1,
+            "{text}"
+        );
     }
 
     #[test]
     fn everything_stands_within_the_picture() {
-        let long = ["a name that is rather long", "nofault buffered", "x", "bare io_uring", "fio io_uring", "fio libaio", "fio psync"];
+        let long = [
+            "a name that is rather long",
+            "nofault buffered",
+            "x",
+            "bare io_uring",
+            "fio io_uring",
+            "fio libaio",
+            "fio psync",
+        ];
         let text = render(&chart(&long)).into_string();
-        let height: f64 = text.split("viewBox=\"0 0 360 ").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok()).expect("a height");
-        assert!(numbers(&text, "x").iter().all(|&x| (0.0..=WIDTH).contains(&x)), "{text}");
-        assert!(numbers(&text, "y").iter().all(|&y| (0.0..=height).contains(&y)), "{text}");
-        assert!(!text.contains("NaN") && !text.contains("inf\"") && !text.contains("xmlns"), "{text}");
+        let height: f64 = text
+            .split("viewBox=\"0 0 360 ")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next()?.parse().ok())
+            .expect("a height");
+        assert!(
+            numbers(&text, "x")
+                .iter()
+                .all(|&x| (0.0..=WIDTH).contains(&x)),
+            "{text}"
+        );
+        assert!(
+            numbers(&text, "y")
+                .iter()
+                .all(|&y| (0.0..=height).contains(&y)),
+            "{text}"
+        );
+        assert!(
+            !text.contains("NaN") && !text.contains("inf\"") && !text.contains("xmlns"),
+            "{text}"
+        );
     }
 
     #[test]
     fn lines_differ_in_more_than_their_colour() {
         let text = render(&chart(&["a", "b", "c", "d", "e", "f"])).into_string();
         for look in 0..6 {
-            assert_eq!(text.matches(&format!("stroke-dasharray=\"{}\"", DASHES[look])).count(), 2, "{look}");
+            assert_eq!(
+                text.matches(&format!("stroke-dasharray=\"{}\"", DASHES[look]))
+                    .count(),
+                2,
+                "{look}"
+            );
             assert!(text.contains(COLOURS[look]));
         }
     }
@@ -253,15 +335,32 @@ mod tests {
         let wide = chart(&["nofault direct", "bare io_uring", "nofault buffered"]);
         let keys = keys(&wide.series);
         assert!(keys[2].top > keys[0].top);
-        assert!(keys.iter().zip(&wide.series).all(|(key, series)| key.left + 36.0 + series.name.len() as f64 * LETTER <= WIDTH + 2.0));
+        assert!(
+            keys.iter().zip(&wide.series).all(|(key, series)| key.left
+                + 36.0
+                + series.name.len() as f64 * LETTER
+                <= WIDTH + 2.0)
+        );
     }
 
     #[test]
     fn labels_do_not_run_into_each_other() {
-        let axis = Axis { spread: Spread::Even, low: 0.0, high: 100.0, first: 50.0, last: 346.0 };
-        let many: Vec<(f64, String)> = (0..=100).map(|number| (f64::from(number), format!("{number} seconds"))).collect();
+        let axis = Axis {
+            spread: Spread::Even,
+            low: 0.0,
+            high: 100.0,
+            first: 50.0,
+            last: 346.0,
+        };
+        let many: Vec<(f64, String)> = (0..=100)
+            .map(|number| (f64::from(number), format!("{number} seconds")))
+            .collect();
         let shown = labels(&many, &axis);
         assert!(shown.len() > 2 && shown.len() < 8);
-        assert!(shown.windows(2).all(|pair| pair[1].0 - pair[0].0 >= pair[1].1.len() as f64 * LETTER * 0.9));
+        assert!(
+            shown
+                .windows(2)
+                .all(|pair| pair[1].0 - pair[0].0 >= pair[1].1.len() as f64 * LETTER * 0.9)
+        );
     }
 }

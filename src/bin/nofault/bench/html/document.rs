@@ -214,25 +214,49 @@ mod tests {
         timeline.begin(begun);
         (0..500).for_each(|ms| timeline.ended(4096, begun + Duration::from_millis(ms)));
         let measured = |rate| Measured {
-            figures: vec![("requests/s", "12.3k".into()), ("p50 latency", "<1 µs".into())],
+            figures: vec![
+                ("requests/s", "12.3k".into()),
+                ("p50 latency", "<1 µs".into()),
+            ],
             requests_per_second: rate,
             ratio_to_buffered: Some(1.2),
             latency: vec![(0.3, 10.0), (1.0, 20.0)],
-            rounds: vec![Round { elapsed: Duration::from_millis(500), timeline: timeline.clone() }],
+            rounds: vec![Round {
+                elapsed: Duration::from_millis(500),
+                timeline: timeline.clone(),
+            }],
         };
         let cells = |rate| {
             vec![
-                Cell { column: NASTY.into(), measured: Ok(measured(rate)) },
-                Cell { column: "b".into(), measured: Err(format!("not available: {NASTY}")) },
+                Cell {
+                    column: NASTY.into(),
+                    measured: Ok(measured(rate)),
+                },
+                Cell {
+                    column: "b".into(),
+                    measured: Err(format!("not available: {NASTY}")),
+                },
             ]
         };
-        let job = |rate| Job { group: NASTY.into(), name: NASTY.into(), title: NASTY.into(), cells: cells(rate) };
+        let job = |rate| Job {
+            group: NASTY.into(),
+            name: NASTY.into(),
+            title: NASTY.into(),
+            cells: cells(rate),
+        };
         Page {
             subject: NASTY.into(),
             facts: vec![("Command", NASTY.into())],
-            columns: vec![(NASTY.into(), NASTY.into()), ("b".into(), "what it is".into())],
+            columns: vec![
+                (NASTY.into(), NASTY.into()),
+                ("b".into(), "what it is".into()),
+            ],
             jobs: vec![job(1000.0), job(500.0)],
-            pairs: vec![Pair { title: NASTY.into(), warm: 0, cold: 1 }],
+            pairs: vec![Pair {
+                title: NASTY.into(),
+                warm: 0,
+                cold: 1,
+            }],
             notes: vec![NASTY.into()],
             interrupted: true,
         }
@@ -242,7 +266,16 @@ mod tests {
     fn nothing_on_the_page_comes_from_elsewhere_or_can_be_run() {
         let text = render(&page());
         let text = text.replace("https://x", "");
-        for word in ["<script", "src=\"", "http", "url(", "@import", "<link", "javascript:", " onload"] {
+        for word in [
+            "<script",
+            "src=\"",
+            "http",
+            "url(",
+            "@import",
+            "<link",
+            "javascript:",
+            " onload",
+        ] {
             assert!(!text.contains(word), "{word}");
         }
         // The name is there, as text.
@@ -254,7 +287,10 @@ mod tests {
         let text = render(&page());
         let mut open: Vec<&str> = Vec::new();
         for piece in text.split('<').skip(1) {
-            let name = piece.split(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '!').next().expect("a name");
+            let name = piece
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '!')
+                .next()
+                .expect("a name");
             match name.strip_prefix('/') {
                 Some(name) => assert_eq!(open.pop(), Some(name), "{piece}"),
                 None if matches!(name, "meta" | "br") || name.starts_with('!') => {}
@@ -268,16 +304,22 @@ mod tests {
     fn names_of_elements_are_unique_and_links_lead_to_one() {
         let text = render(&page());
         let after = |word: &str| -> Vec<String> {
-            text.split(word).skip(1).map(|rest| rest.split('"').next().expect("an end").to_owned()).collect()
+            text.split(word)
+                .skip(1)
+                .map(|rest| rest.split('"').next().expect("an end").to_owned())
+                .collect()
         };
         let ids = after(" id=\"");
         let mut once = ids.clone();
         once.sort();
         once.dedup();
         assert_eq!(ids.len(), once.len());
-        for name in
-            after("href=\"#").into_iter().chain(after("aria-labelledby=\"").iter().flat_map(|names| names.split(' ')).map(str::to_owned))
-        {
+        for name in after("href=\"#").into_iter().chain(
+            after("aria-labelledby=\"")
+                .iter()
+                .flat_map(|names| names.split(' '))
+                .map(str::to_owned),
+        ) {
             assert!(ids.contains(&name), "{name}");
         }
     }
@@ -285,7 +327,10 @@ mod tests {
     #[test]
     fn tables_have_captions_and_heads_and_what_is_missing_says_why() {
         let text = render(&page());
-        assert_eq!(text.matches("<table").count(), text.matches("<caption>").count());
+        assert_eq!(
+            text.matches("<table").count(),
+            text.matches("<caption>").count()
+        );
         assert!(text.contains("scope=\"row\"") && text.contains("scope=\"col\""));
         assert!(text.contains("not available: ") && text.contains("rowspan=\"2\""));
         assert!(text.contains("Interrupted"));

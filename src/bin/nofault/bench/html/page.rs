@@ -65,13 +65,18 @@ pub(crate) struct Pair {
 impl Page {
     /// Which look a column has.
     pub(super) fn look(&self, column: &str) -> usize {
-        self.columns.iter().position(|(name, _)| name == column).unwrap_or(self.columns.len())
+        self.columns
+            .iter()
+            .position(|(name, _)| name == column)
+            .unwrap_or(self.columns.len())
     }
 }
 
 impl Job {
     pub(super) fn measured(&self) -> impl Iterator<Item = (&Cell, &Measured)> {
-        self.cells.iter().filter_map(|cell| Some((cell, cell.measured.as_ref().ok()?)))
+        self.cells
+            .iter()
+            .filter_map(|cell| Some((cell, cell.measured.as_ref().ok()?)))
     }
 }
 
@@ -79,7 +84,10 @@ impl Pair {
     /// What of the rate with warm buffers is left with cold ones, in one column.
     pub(super) fn ratio(&self, jobs: &[Job], column: &str) -> Option<(f64, f64, f64)> {
         let rate = |job: usize| {
-            let found = jobs.get(job)?.measured().find(|(cell, _)| cell.column == column)?;
+            let found = jobs
+                .get(job)?
+                .measured()
+                .find(|(cell, _)| cell.column == column)?;
             Some(found.1.requests_per_second).filter(|rate| *rate > 0.0)
         };
         let (warm, cold) = (rate(self.warm)?, rate(self.cold)?);

@@ -57,8 +57,19 @@ const PERCENTILES: [f64; 4] = [0.5, 0.99, 0.999, 0.9999];
 
 impl Report {
     pub(super) fn new(dir: &Path, rounds: u32, fio: Option<fio::Facts>) -> Report {
-        let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string();
-        Report { kernel: super::kernel(), dir, rounds, fio, jobs: Vec::new(), notes: Vec::new(), interrupted: false }
+        let dir = std::fs::canonicalize(dir)
+            .unwrap_or_else(|_| dir.to_owned())
+            .display()
+            .to_string();
+        Report {
+            kernel: super::kernel(),
+            dir,
+            rounds,
+            fio,
+            jobs: Vec::new(),
+            notes: Vec::new(),
+            interrupted: false,
+        }
     }
 
     pub(super) fn add(&mut self, jobs: Vec<JobReport>, notes: Vec<String>) {
@@ -73,8 +84,21 @@ impl Report {
 
 impl JobReport {
     pub(super) fn new(planned: &Planned, columns: &[Column]) -> JobReport {
-        let cells = columns.iter().map(|&column| Cell { column, rounds: Vec::new(), failed: None, differs: false }).collect();
-        JobReport { job: planned.job.clone(), profile: planned.profile.clone(), place: planned.place.clone(), cells }
+        let cells = columns
+            .iter()
+            .map(|&column| Cell {
+                column,
+                rounds: Vec::new(),
+                failed: None,
+                differs: false,
+            })
+            .collect();
+        JobReport {
+            job: planned.job.clone(),
+            profile: planned.profile.clone(),
+            place: planned.place.clone(),
+            cells,
+        }
     }
 
     /// The cell of a column, if the run has it.
@@ -87,7 +111,11 @@ impl JobReport {
         let options = &self.job.options;
         let block = |block: &BlockSize| match block {
             BlockSize::Fixed(bytes) => units::size(*bytes),
-            other => format!("{} to {}", units::size(other.min()), units::size(other.max())),
+            other => format!(
+                "{} to {}",
+                units::size(other.min()),
+                units::size(other.max())
+            ),
         };
         let (read, write) = (block(&options.block.read), block(&options.block.write));
         let sizes = match (options.mode.reads(), options.mode.writes()) {
@@ -95,9 +123,20 @@ impl JobReport {
             (false, _) => write,
             _ => read,
         };
-        let workers = if options.numjobs > 1 { format!(", {} workers", options.numjobs) } else { String::new() };
-        let direct = if options.direct { "direct=1" } else { "direct=0" };
-        format!("{}: {}, {sizes}, depth {}{workers}, {direct}", self.job.name, options.mode, options.depth)
+        let workers = if options.numjobs > 1 {
+            format!(", {} workers", options.numjobs)
+        } else {
+            String::new()
+        };
+        let direct = if options.direct {
+            "direct=1"
+        } else {
+            "direct=0"
+        };
+        format!(
+            "{}: {}, {sizes}, depth {}{workers}, {direct}",
+            self.job.name, options.mode, options.depth
+        )
     }
 
     /// Requests a second of this column against those of nofault through the page cache.
@@ -117,7 +156,9 @@ impl Cell {
         }
         match result {
             // What was ended in its ramp has measured nothing.
-            Ok(record) if record.requests() > 0 && !record.elapsed.is_zero() => self.rounds.push(record),
+            Ok(record) if record.requests() > 0 && !record.elapsed.is_zero() => {
+                self.rounds.push(record)
+            }
             Ok(_) => {}
             Err(error) => self.failed = Some(error),
         }
@@ -130,12 +171,22 @@ impl Cell {
         }
         let all = |figure: &dyn Fn(&Record) -> f64| median(self.rounds.iter().map(figure));
         let latencies: Vec<_> = self.rounds.iter().map(Record::latency_ns).collect();
-        let latency = |quantile| median(latencies.iter().map(|h| h.value_at_quantile(quantile) as f64 / 1e3));
+        let latency = |quantile| {
+            median(
+                latencies
+                    .iter()
+                    .map(|h| h.value_at_quantile(quantile) as f64 / 1e3),
+            )
+        };
         let mut latency_us = [0.0; 4];
         for (us, quantile) in latency_us.iter_mut().zip(PERCENTILES) {
             *us = latency(quantile)?;
         }
-        let submit = self.rounds.iter().filter(|r| !r.submit_ns.is_empty()).map(|r| r.submit_ns.value_at_quantile(0.99) as f64 / 1e3);
+        let submit = self
+            .rounds
+            .iter()
+            .filter(|r| !r.submit_ns.is_empty())
+            .map(|r| r.submit_ns.value_at_quantile(0.99) as f64 / 1e3);
         Some(Figures {
             iops: all(&iops)?,
             bytes_per_second: all(&|r| r.bytes() as f64 / r.elapsed.as_secs_f64())?,
@@ -156,7 +207,8 @@ impl Cell {
 
 /// CPU time of one round for each request, in microseconds.
 pub(super) fn cpu_us(record: &Record) -> f64 {
-    (record.usage.user + record.usage.system + record.workers_cpu).as_secs_f64() * 1e6 / record.requests().max(1) as f64
+    (record.usage.user + record.usage.system + record.workers_cpu).as_secs_f64() * 1e6
+        / record.requests().max(1) as f64
 }
 
 /// Requests a second of one round.

@@ -1,6 +1,8 @@
-//! The files that profiles name: looked at before anything is written, laid out, made alike before each run, and removed at the end.
+//! The files that profiles name: looked at before anything is written, laid out, made alike before
+//! each run, and removed at the end.
 //!
-//! What was there before is never written to without leave, and never removed. What is made here has its name made with O_EXCL.
+//! What was there before is never written to without leave, and never removed. What is made here
+//! has its name made with O_EXCL.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -37,12 +39,18 @@ impl Target<'_> {
     /// Opens it, with O_DIRECT or without.
     pub(super) fn open(&self, direct: bool) -> Result<File, String> {
         let flags = self.flags() | if direct { libc::O_DIRECT } else { 0 };
-        OpenOptions::new().read(self.read).write(self.write).custom_flags(flags).open(self.path).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::EINVAL) if direct => format!("EINVAL: the filesystem of {} refuses O_DIRECT", self.path.display()),
+        OpenOptions::new()
+            .read(self.read)
+            .write(self.write)
+            .custom_flags(flags)
+            .open(self.path)
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) if direct => format!(
+                    "EINVAL: the filesystem of {} refuses O_DIRECT",
+                    self.path.display()
+                ),
                 _ => format!("cannot open {}: {error}", self.path.display()),
-            }
-        })
+            })
     }
 }
 
@@ -102,7 +110,8 @@ impl Files {
         if let Some(&at) = self.by_path.get(&path) {
             return Ok((at, self.entries[at].existing.map(|(_, bytes)| bytes)));
         }
-        let existing = look(&path).map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
+        let existing =
+            look(&path).map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
         self.by_path.insert(path.clone(), self.entries.len());
         self.entries.push(Entry {
             path,
@@ -137,32 +146,56 @@ impl Files {
         }
     }
 
-    /// Sees that nothing would be destroyed that was not given to be. The error says all that would have been.
+    /// Sees that nothing would be destroyed that was not given to be. The error says all that would
+    /// have been.
     pub(super) fn check(&self, overwrite: bool) -> Result<(), String> {
         let mut lost = Vec::new();
         for entry in &self.entries {
-            let Some((sort, bytes)) = entry.existing else { continue };
+            let Some((sort, bytes)) = entry.existing else {
+                continue;
+            };
             let path = entry.path.display();
             let (what, job) = match (&entry.writer, sort) {
-                (_, Sort::Other) => return Err(format!("{}: {path} is neither a file nor a block device", entry.user)),
+                (_, Sort::Other) => {
+                    return Err(format!(
+                        "{}: {path} is neither a file nor a block device",
+                        entry.user
+                    ));
+                }
                 (_, Sort::Block) if bytes < entry.bytes => {
-                    return Err(format!("{}: {path} has {}, {} are needed", entry.user, units::size(bytes), units::size(entry.bytes)));
+                    return Err(format!(
+                        "{}: {path} has {}, {} are needed",
+                        entry.user,
+                        units::size(bytes),
+                        units::size(entry.bytes)
+                    ));
                 }
                 (Some(writer), Sort::Block) => ("the block device", writer),
                 (Some(writer), _) => ("the file", writer),
                 (None, _) if bytes < entry.bytes => ("(to be made longer) the file", &entry.user),
                 (None, _) => continue,
             };
-            lost.push(format!("{what} {path} ({}), which {job} writes to", units::size(bytes)));
+            lost.push(format!(
+                "{what} {path} ({}), which {job} writes to",
+                units::size(bytes)
+            ));
         }
         if lost.is_empty() || overwrite {
             return Ok(());
         }
-        Err(format!("this would have destroyed {}; --overwrite allows it", lost.join(", and ")))
+        Err(format!(
+            "this would have destroyed {}; --overwrite allows it",
+            lost.join(", and ")
+        ))
     }
 
     /// Makes a file, or what is missing of it. False if there was a reason to stop.
-    pub(super) fn lay_out(&mut self, at: usize, stop: &AtomicUsize, mut progress: impl FnMut(u64)) -> Result<bool, String> {
+    pub(super) fn lay_out(
+        &mut self,
+        at: usize,
+        stop: &AtomicUsize,
+        mut progress: impl FnMut(u64),
+    ) -> Result<bool, String> {
         let entry = &mut self.entries[at];
         if entry.made.is_some() {
             return Ok(true);
@@ -170,17 +203,32 @@ impl Files {
         let name = entry.path.display().to_string();
         let fail = |error: io::Error| {
             let help = match error.raw_os_error() {
-                Some(libc::ENOSPC | libc::EDQUOT) => "; free some space, take a smaller --size, or another --dir",
-                Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT) => "; name a directory that you may write to with --dir",
+                Some(libc::ENOSPC | libc::EDQUOT) => {
+                    "; free some space, take a smaller --size, or another --dir"
+                }
+                Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT) => {
+                    "; name a directory that you may write to with --dir"
+                }
                 _ => "",
             };
             format!("cannot lay out {name}: {error}{help}")
         };
         let (file, from) = match entry.existing {
             Some((_, bytes)) if bytes >= entry.bytes => return Ok(true),
-            Some((_, bytes)) => (OpenOptions::new().write(true).open(&entry.path).map_err(fail)?, bytes),
+            Some((_, bytes)) => (
+                OpenOptions::new()
+                    .write(true)
+                    .open(&entry.path)
+                    .map_err(fail)?,
+                bytes,
+            ),
             None => {
-                let file = OpenOptions::new().read(true).write(true).create_new(true).open(&entry.path).map_err(fail)?;
+                let file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .open(&entry.path)
+                    .map_err(fail)?;
                 entry.made = Some(file.try_clone().map_err(fail)?);
                 (file, 0)
             }
@@ -189,8 +237,9 @@ impl Files {
             return Ok(true);
         }
         // A filesystem without preallocation is filled all the same.
-        if let Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)) =
-            rustix::fs::fallocate(&file, FallocateFlags::empty(), from, entry.bytes - from)
+        if let Err(
+            error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG),
+        ) = rustix::fs::fallocate(&file, FallocateFlags::empty(), from, entry.bytes - from)
         {
             return Err(fail(error.into()));
         }
@@ -214,10 +263,16 @@ impl Files {
         Ok(true)
     }
 
-    /// Makes it alike for the next run: empty if it is written from the start on, nothing of it in the page cache, nothing left to write back.
+    /// Makes it alike for the next run: empty if it is written from the start on, nothing of it in
+    /// the page cache, nothing left to write back.
     pub(super) fn reset(&self, at: usize) -> Result<(), String> {
         let entry = &self.entries[at];
-        let fail = |error: io::Error| format!("cannot make {} ready for a run: {error}", entry.path.display());
+        let fail = |error: io::Error| {
+            format!(
+                "cannot make {} ready for a run: {error}",
+                entry.path.display()
+            )
+        };
         let opened;
         let file = match &entry.made {
             Some(file) => file,
@@ -242,17 +297,21 @@ impl Files {
         Ok(())
     }
 
-    /// Another program is to write to it: one that was there before gets its whole length, so that it is not replaced to get it.
+    /// Another program is to write to it: one that was there before gets its whole length, so that
+    /// it is not replaced to get it.
     pub(super) fn hand_out(&self, at: usize) -> Result<(), String> {
         let entry = &self.entries[at];
         if entry.made.is_some() || entry.writer.is_none() {
             return Ok(());
         }
-        let fail = |error: io::Error| format!("cannot make {} longer: {error}", entry.path.display());
+        let fail =
+            |error: io::Error| format!("cannot make {} longer: {error}", entry.path.display());
         match look(&entry.path).map_err(fail)? {
-            Some((Sort::Regular, bytes)) if bytes < entry.bytes => {
-                OpenOptions::new().write(true).open(&entry.path).and_then(|file| file.set_len(entry.bytes)).map_err(fail)
-            }
+            Some((Sort::Regular, bytes)) if bytes < entry.bytes => OpenOptions::new()
+                .write(true)
+                .open(&entry.path)
+                .and_then(|file| file.set_len(entry.bytes))
+                .map_err(fail),
             _ => Ok(()),
         }
     }
@@ -261,8 +320,14 @@ impl Files {
     pub(super) fn take_back(&mut self, at: usize) -> Result<(), String> {
         let entry = &mut self.entries[at];
         if let Some(file) = &mut entry.made {
-            let again = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&entry.path);
-            *file = again.map_err(|error| format!("cannot open {} again: {error}", entry.path.display()))?;
+            let again = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&entry.path);
+            *file = again
+                .map_err(|error| format!("cannot open {} again: {error}", entry.path.display()))?;
         }
         Ok(())
     }
@@ -275,15 +340,27 @@ impl Files {
             && error.kind() != io::ErrorKind::NotFound
         {
             // Nobody is left to tell when stderr itself is gone.
-            let _ = writeln!(io::stderr(), "nofault: cannot remove {}: {error}", entry.path.display());
+            let _ = writeln!(
+                io::stderr(),
+                "nofault: cannot remove {}: {error}",
+                entry.path.display()
+            );
         }
     }
 
     /// The bytes that have to be written to lay it out.
     pub(super) fn missing(&self, at: usize) -> u64 {
         let entry = &self.entries[at];
-        let there = if entry.made.is_some() { entry.bytes } else { entry.existing.map_or(0, |(_, bytes)| bytes) };
-        if entry.laid_out { entry.bytes.saturating_sub(there) } else { 0 }
+        let there = if entry.made.is_some() {
+            entry.bytes
+        } else {
+            entry.existing.map_or(0, |(_, bytes)| bytes)
+        };
+        if entry.laid_out {
+            entry.bytes.saturating_sub(there)
+        } else {
+            0
+        }
     }
 }
 
@@ -291,7 +368,8 @@ impl Files {
 pub(super) fn cool(file: &File) -> io::Result<()> {
     match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
         // What has no page cache has nothing to drop.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP)
+        | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -304,7 +382,10 @@ fn look(path: &Path) -> io::Result<Option<(Sort, u64)>> {
     };
     Ok(Some(match found.file_type() {
         sort if sort.is_file() => (Sort::Regular, found.len()),
-        sort if sort.is_block_device() => (Sort::Block, io::Seek::seek(&mut File::open(path)?, io::SeekFrom::End(0))?),
+        sort if sort.is_block_device() => (
+            Sort::Block,
+            io::Seek::seek(&mut File::open(path)?, io::SeekFrom::End(0))?,
+        ),
         _ => (Sort::Other, 0),
     }))
 }
@@ -317,8 +398,17 @@ mod tests {
     #[test]
     fn a_file_is_opened_as_sync_says() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        for (sync, expected) in [(SyncMode::None, 0), (SyncMode::Dsync, libc::O_DSYNC), (SyncMode::Sync, libc::O_SYNC)] {
-            let target = Target { path: file.path(), read: true, write: true, sync };
+        for (sync, expected) in [
+            (SyncMode::None, 0),
+            (SyncMode::Dsync, libc::O_DSYNC),
+            (SyncMode::Sync, libc::O_SYNC),
+        ] {
+            let target = Target {
+                path: file.path(),
+                read: true,
+                write: true,
+                sync,
+            };
             let opened = target.open(false).expect("opened");
             // SAFETY: F_GETFL takes no pointer.
             let flags = unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_GETFL) };

@@ -1,4 +1,5 @@
-//! One run of one group in one column: a thread for each worker, all of them ready before the first one starts.
+//! One run of one group in one column: a thread for each worker, all of them ready before the first
+//! one starts.
 
 use std::fs::File;
 use std::io;
@@ -85,7 +86,10 @@ struct Gate {
 
 impl Gate {
     fn new(left: usize) -> Gate {
-        Gate { left: Mutex::new(left), open: Condvar::new() }
+        Gate {
+            left: Mutex::new(left),
+            open: Condvar::new(),
+        }
     }
 
     fn pass(&self) {
@@ -95,7 +99,11 @@ impl Gate {
 
     fn wait(&self) {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.open.wait_while(left, |left| *left > 0).unwrap_or_else(PoisonError::into_inner));
+        drop(
+            self.open
+                .wait_while(left, |left| *left > 0)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }
 
@@ -128,7 +136,11 @@ impl Drop for Announce<'_> {
 
 enum News {
     Ready,
-    Over { job: usize, result: Result<Box<Record>, String>, notes: Vec<String> },
+    Over {
+        job: usize,
+        result: Result<Box<Record>, String>,
+        notes: Vec<String>,
+    },
 }
 
 /// What all workers of a run share.
@@ -146,15 +158,23 @@ struct Shared<'a> {
 /// Runs all jobs of the group. The files are laid out and ready.
 pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_>) -> Outcome {
     let shared = Shared {
-        stop: Stop { signal: watch.signal, failed: false.into() },
+        stop: Stop {
+            signal: watch.signal,
+            failed: false.into(),
+        },
         counters: Counters::default(),
         start: Gate::new(1),
-        gates: group.jobs.iter().map(|job| Gate::new(job.workers.len())).collect(),
+        gates: group
+            .jobs
+            .iter()
+            .map(|job| Gate::new(job.workers.len()))
+            .collect(),
         backend: watch.backend,
         column,
         files,
     };
-    let mut collected: Vec<Vec<Result<Record, String>>> = group.jobs.iter().map(|_| Vec::new()).collect();
+    let mut collected: Vec<Vec<Result<Record, String>>> =
+        group.jobs.iter().map(|_| Vec::new()).collect();
     let mut notes = Vec::new();
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
@@ -162,16 +182,23 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
         for (number, job) in group.jobs.iter().enumerate() {
             for worker in &job.workers {
                 let (sender, shared) = (sender.clone(), &shared);
-                let begun = thread::Builder::new().name(job.job.section.chars().take(15).collect()).spawn_scoped(scope, move || {
-                    let _ended = Passes(&shared.gates[number]);
-                    let mut notes = Vec::new();
-                    let result = work(job, worker, shared, Announce(&sender, false), &mut notes);
-                    if result.is_err() {
-                        shared.stop.failed.store(true, Ordering::Relaxed);
-                    }
-                    // The other end waits for this.
-                    let _ = sender.send(News::Over { job: number, result: result.map(Box::new), notes });
-                });
+                let begun = thread::Builder::new()
+                    .name(job.job.section.chars().take(15).collect())
+                    .spawn_scoped(scope, move || {
+                        let _ended = Passes(&shared.gates[number]);
+                        let mut notes = Vec::new();
+                        let result =
+                            work(job, worker, shared, Announce(&sender, false), &mut notes);
+                        if result.is_err() {
+                            shared.stop.failed.store(true, Ordering::Relaxed);
+                        }
+                        // The other end waits for this.
+                        let _ = sender.send(News::Over {
+                            job: number,
+                            result: result.map(Box::new),
+                            notes,
+                        });
+                    });
                 match begun {
                     Ok(_) => waiting += 1,
                     Err(error) => {
@@ -192,7 +219,11 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
             }
             match news.recv_timeout(Duration::from_millis(200)) {
                 Ok(News::Ready) => waiting -= 1,
-                Ok(News::Over { job, result, notes: more }) => {
+                Ok(News::Over {
+                    job,
+                    result,
+                    notes: more,
+                }) => {
                     over.push((job, result.map(|record| *record)));
                     notes.extend(more);
                 }
@@ -201,16 +232,25 @@ pub(super) fn run(group: &Group, column: Column, files: &Files, watch: &Watch<'_
             }
             show(group, &shared, begun, watch);
         }
-        over.into_iter().for_each(|(job, result)| collected[job].push(result));
+        over.into_iter()
+            .for_each(|(job, result)| collected[job].push(result));
     });
     let mut jobs: Vec<Result<Record, String>> = collected.into_iter().map(together).collect();
     share_workers(&mut jobs);
     if shared.stop.failed.load(Ordering::Relaxed) {
         // What the others measured until one failed is not what was asked for.
-        let whole = |job: &Result<Record, String>| job.as_ref().is_ok_and(|record| record.verified.differ == 0);
-        jobs.iter_mut().filter(|job| whole(job)).for_each(|job| *job = Err("another job of its group failed".to_owned()));
+        let whole = |job: &Result<Record, String>| {
+            job.as_ref().is_ok_and(|record| record.verified.differ == 0)
+        };
+        jobs.iter_mut()
+            .filter(|job| whole(job))
+            .for_each(|job| *job = Err("another job of its group failed".to_owned()));
     }
-    Outcome { jobs, notes, request_failed: false }
+    Outcome {
+        jobs,
+        notes,
+        request_failed: false,
+    }
 }
 
 /// The workers of one job.
@@ -226,14 +266,23 @@ fn together(workers: Vec<Result<Record, String>>) -> Result<Record, String> {
     all.ok_or_else(|| "a worker's thread died".to_owned())
 }
 
-/// Divides what the process has used and no worker's thread has, by requests: that is what io_uring's own workers did for them.
+/// Divides what the process has used and no worker's thread has, by requests: that is what
+/// io_uring's own workers did for them.
 fn share_workers(jobs: &mut [Result<Record, String>]) {
     let records = || jobs.iter().flatten();
     // What was verified too: it has its part.
     let usages = |record: &Record| [record.usage, record.verified.usage];
-    let process: Duration = records().map(|record| usages(record).map(|usage| usage.process).iter().sum()).max().unwrap_or_default();
-    let threads: Duration = records().flat_map(usages).map(|usage| usage.user + usage.system).sum();
-    let requests: u64 = records().map(|record| record.requests() + record.verified.reads.requests).sum();
+    let process: Duration = records()
+        .map(|record| usages(record).map(|usage| usage.process).iter().sum())
+        .max()
+        .unwrap_or_default();
+    let threads: Duration = records()
+        .flat_map(usages)
+        .map(|usage| usage.user + usage.system)
+        .sum();
+    let requests: u64 = records()
+        .map(|record| record.requests() + record.verified.reads.requests)
+        .sum();
     let left = process.saturating_sub(threads);
     for record in jobs.iter_mut().flatten() {
         record.workers_cpu = left.mul_f64(record.requests() as f64 / requests.max(1) as f64);
@@ -243,18 +292,42 @@ fn share_workers(jobs: &mut [Result<Record, String>]) {
 fn show(group: &Group, shared: &Shared<'_>, begun: Option<Instant>, watch: &Watch<'_>) {
     let Some(begun) = begun else { return };
     let seconds = begun.elapsed().as_secs_f64().max(1e-3);
-    let (requests, bytes) = (shared.counters.requests.load(Ordering::Relaxed), shared.counters.bytes.load(Ordering::Relaxed));
-    let by_time = group.time().map_or(0.0, |time| seconds / time.as_secs_f64().max(1e-3));
+    let (requests, bytes) = (
+        shared.counters.requests.load(Ordering::Relaxed),
+        shared.counters.bytes.load(Ordering::Relaxed),
+    );
+    let by_time = group
+        .time()
+        .map_or(0.0, |time| seconds / time.as_secs_f64().max(1e-3));
     let time_based = group.jobs.iter().any(|job| job.job.options.time_based);
-    let by_bytes = if time_based { 0.0 } else { bytes as f64 / group.bytes().max(1) as f64 };
-    watch.bar.set_position(watch.from + (by_time.max(by_bytes).min(1.0) * RUN_TICKS as f64) as u64);
-    let rate = format!("{}/s, {}", units::rate(requests as f64 / seconds), units::byte_rate(bytes as f64 / seconds));
-    watch.bar.set_message(format!("{}, {}: {rate}", watch.title, shared.column.title()));
+    let by_bytes = if time_based {
+        0.0
+    } else {
+        bytes as f64 / group.bytes().max(1) as f64
+    };
+    watch
+        .bar
+        .set_position(watch.from + (by_time.max(by_bytes).min(1.0) * RUN_TICKS as f64) as u64);
+    let rate = format!(
+        "{}/s, {}",
+        units::rate(requests as f64 / seconds),
+        units::byte_rate(bytes as f64 / seconds)
+    );
+    watch.bar.set_message(format!(
+        "{}, {}: {rate}",
+        watch.title,
+        shared.column.title()
+    ));
 }
 
-/// What fio tells the page cache of a job, unless `fadvise_hint` says something else: whether its requests are random.
+/// What fio tells the page cache of a job, unless `fadvise_hint` says something else: whether its
+/// requests are random.
 fn advice(options: &Options) -> Option<Advice> {
-    let hint = options.fio_only.iter().find(|option| option.name == "fadvise_hint").and_then(|option| option.value.as_deref());
+    let hint = options
+        .fio_only
+        .iter()
+        .find(|option| option.name == "fadvise_hint")
+        .and_then(|option| option.value.as_deref());
     match hint {
         Some("0" | "none") => None,
         Some("random") => Some(Advice::Random),
@@ -265,24 +338,53 @@ fn advice(options: &Options) -> Option<Advice> {
 }
 
 /// All that one worker does.
-fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<'_>, notes: &mut Vec<String>) -> Result<Record, String> {
+fn work(
+    job: &Planned,
+    worker: &Worker,
+    shared: &Shared<'_>,
+    announce: Announce<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Record, String> {
     let options = &job.job.options;
     let direct = match shared.column {
         Column::Direct => true,
         Column::Buffered => false,
         Column::Bare | Column::Fio(_) => options.direct,
     };
-    let target = |&file: &usize| Target { path: shared.files.path(file), read: true, write: options.mode.writes(), sync: options.sync };
+    let target = |&file: &usize| Target {
+        path: shared.files.path(file),
+        read: true,
+        write: options.mode.writes(),
+        sync: options.sync,
+    };
     let targets: Vec<Target<'_>> = worker.files.iter().map(target).collect();
     let room = usize::try_from(options.max_block()).map_err(|_| "bs is more than memory holds")?;
     let align = usize::try_from(options.memory_align).unwrap_or(1);
-    let buffers = Buffers::new(&options.memory, worker.mapped.clone(), options.depth as usize, room, align)
-        .map_err(|error| format!("no memory for the buffers: {error}"))?;
-    let filling = Filling { zero: options.zero_buffers, refill: options.refill_buffers, scramble: options.scramble_buffers };
+    let buffers = Buffers::new(
+        &options.memory,
+        worker.mapped.clone(),
+        options.depth as usize,
+        room,
+        align,
+    )
+    .map_err(|error| format!("no memory for the buffers: {error}"))?;
+    let filling = Filling {
+        zero: options.zero_buffers,
+        refill: options.refill_buffers,
+        scramble: options.scramble_buffers,
+    };
     // Direct requests leave nothing in the page cache.
-    let cooled: &[usize] = if options.invalidate && !direct { &worker.files } else { &[] };
-    let again = cooled.iter().map(|&file| File::open(shared.files.path(file)));
-    let again = again.collect::<io::Result<_>>().map_err(|error| format!("cannot open a file: {error}"))?;
+    let cooled: &[usize] = if options.invalidate && !direct {
+        &worker.files
+    } else {
+        &[]
+    };
+    let again = cooled
+        .iter()
+        .map(|&file| File::open(shared.files.path(file)));
+    let again = again
+        .collect::<io::Result<_>>()
+        .map_err(|error| format!("cannot open a file: {error}"))?;
     let ground = Ground {
         stop: &shared.stop,
         counters: &shared.counters,
@@ -290,9 +392,20 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
         verifier: Verifier::new(options, &targets, worker.number),
         seed: worker.seed,
         again,
-        end_sync: if options.mode.writes() && (options.end_fsync || options.fsync_on_close) { worker.files.len() } else { 0 },
+        end_sync: if options.mode.writes() && (options.end_fsync || options.fsync_on_close) {
+            worker.files.len()
+        } else {
+            0
+        },
     };
-    let run = Run { job, worker, shared, announce, ground, buffers: &buffers };
+    let run = Run {
+        job,
+        worker,
+        shared,
+        announce,
+        ground,
+        buffers: &buffers,
+    };
     match shared.column {
         Column::Fio(_) => Err("fio's columns are not carried out here".to_owned()),
         Column::Bare => {
@@ -304,7 +417,11 @@ fn work(job: &Planned, worker: &Worker, shared: &Shared<'_>, announce: Announce<
         }
         Column::Direct | Column::Buffered => {
             let mut lane = EngineLane::new(shared.backend, options.depth, &targets, direct)?;
-            let pinned = if options.fixed_buffers { lane.register(&buffers) } else { None };
+            let pinned = if options.fixed_buffers {
+                lane.register(&buffers)
+            } else {
+                None
+            };
             let result = run.with(&mut lane, pinned);
             notes.extend(lane.notes(direct));
             result
@@ -322,12 +439,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn with(mut self, lane: &mut impl Lane, pinned: Option<nofault::memory::Pinned>) -> Result<Record, String> {
+    fn with(
+        mut self,
+        lane: &mut impl Lane,
+        pinned: Option<nofault::memory::Pinned>,
+    ) -> Result<Record, String> {
         let options = &self.job.job.options;
         let mut pieces = self.buffers.pieces(pinned);
         if options.mode.writes() {
             let mut rng = Rng::new(self.worker.seed, Stream::Contents);
-            pieces.iter_mut().flatten().for_each(|piece| self.ground.filling.first(piece, &mut rng));
+            pieces
+                .iter_mut()
+                .flatten()
+                .for_each(|piece| self.ground.filling.first(piece, &mut rng));
         }
         self.announce.ready();
         self.shared.start.wait();
@@ -336,13 +460,20 @@ impl Run<'_> {
         }
         let (least, most) = options.start_delay;
         let spread = u64::try_from((most.saturating_sub(least)).as_nanos()).unwrap_or(u64::MAX);
-        let delay = least + Duration::from_nanos(Rng::new(self.worker.seed, Stream::StartDelay).below(spread));
+        let delay = least
+            + Duration::from_nanos(Rng::new(self.worker.seed, Stream::StartDelay).below(spread));
         if delay > Duration::ZERO {
             self.shared.stop.pause(Instant::now() + delay);
         }
         let mut record = Record::new();
-        let mut script = Script::new(options, self.worker.requests.clone(), self.worker.bytes, Instant::now());
-        lane::drive(lane, &mut script, pieces, &self.ground, &mut record).map_err(|error| error.to_string())?;
+        let mut script = Script::new(
+            options,
+            self.worker.requests.clone(),
+            self.worker.bytes,
+            Instant::now(),
+        );
+        lane::drive(lane, &mut script, pieces, &self.ground, &mut record)
+            .map_err(|error| error.to_string())?;
         Ok(record)
     }
 }

@@ -1,7 +1,9 @@
-//! A report in the layout of fio's JSON, so that what reads that reads this: an entry of `jobs` for each job in each column.
+//! A report in the layout of fio's JSON, so that what reads that reads this: an entry of `jobs` for
+//! each job in each column.
 //!
-//! What fio does not have stands under `nofault`. Where fio tells submission and completion of one request apart, this does not: `clat_ns` is
-//! the whole time, as `lat_ns`, and `slat_ns` has the times of calls that submit, of those that were timed.
+//! What fio does not have stands under `nofault`. Where fio tells submission and completion of one
+//! request apart, this does not: `clat_ns` is the whole time, as `lat_ns`, and `slat_ns` has the
+//! times of calls that submit, of those that were timed.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,12 +14,21 @@ use super::figures::{Cell, JobReport, Report, cpu_us, iops};
 use super::record::{Record, Side, Verified};
 
 /// fio's own percentiles.
-const PERCENTILES: [f64; 17] = [1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
+const PERCENTILES: [f64; 17] = [
+    1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95,
+    99.99,
+];
 
 /// The whole document.
 pub(super) fn document(report: &Report) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let jobs: Vec<Value> = report.jobs.iter().flat_map(|job| job.cells.iter().filter_map(|cell| entry(job, cell))).collect();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let jobs: Vec<Value> = report
+        .jobs
+        .iter()
+        .flat_map(|job| job.cells.iter().filter_map(|cell| entry(job, cell)))
+        .collect();
     json!({
         "fio version": format!("nofault-{}", env!("CARGO_PKG_VERSION")),
         "timestamp": now.as_secs(),
@@ -48,10 +59,14 @@ fn entry(report: &JobReport, cell: &Cell) -> Option<Value> {
     let Some(record) = cell.all().filter(|_| cell.failed.is_none()) else {
         let reason = cell.failed.as_ref()?;
         own["failed"] = json!(reason);
-        own["verify"] = cell.all().map_or(Value::Null, |record| verified(report, &record.verified));
+        own["verify"] = cell
+            .all()
+            .map_or(Value::Null, |record| verified(report, &record.verified));
         // As fio says it of a block that differs: EILSEQ.
         let error = if cell.differs { libc::EILSEQ } else { 1 };
-        return Some(json!({ "jobname": format!("{} ({column})", job.name), "groupid": job.report_group, "error": error, "nofault": own }));
+        return Some(
+            json!({ "jobname": format!("{} ({column})", job.name), "groupid": job.report_group, "error": error, "nofault": own }),
+        );
     };
     let rounds: Vec<Value> = cell.rounds.iter().map(round).collect();
     own["rounds"] = json!(rounds);
@@ -102,11 +117,17 @@ fn round(record: &Record) -> Value {
 /// The job's options as fio shows them: names and values, as text.
 fn options(report: &JobReport) -> Map<String, Value> {
     let text = report.job.to_string();
-    let lines = text.lines().skip(1).map(|line| line.split_once('=').unwrap_or((line, "1")));
-    lines.map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
+    let lines = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split_once('=').unwrap_or((line, "1")));
+    lines
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect()
 }
 
-/// What was verified; fio has no place for it but its `read` side, where the reads are too. Null for a job that does not verify.
+/// What was verified; fio has no place for it but its `read` side, where the reads are too. Null
+/// for a job that does not verify.
 fn verified(report: &JobReport, verified: &Verified) -> Value {
     if report.job.options.verify.is_none() {
         return Value::Null;
@@ -123,11 +144,22 @@ fn verified(report: &JobReport, verified: &Verified) -> Value {
 }
 
 /// Reads or writes: these, and for how long.
-fn side(report: &JobReport, record: &Record, cell: &Cell, of: impl Fn(&Record) -> (Side, Duration)) -> Value {
+fn side(
+    report: &JobReport,
+    record: &Record,
+    cell: &Cell,
+    of: impl Fn(&Record) -> (Side, Duration),
+) -> Value {
     let (side, elapsed) = of(record);
     let options = &report.job.options;
     let seconds = elapsed.as_secs_f64();
-    let per_second = |value: u64| if side.requests == 0 { 0.0 } else { value as f64 / seconds.max(1e-9) };
+    let per_second = |value: u64| {
+        if side.requests == 0 {
+            0.0
+        } else {
+            value as f64 / seconds.max(1e-9)
+        }
+    };
     // fio's samples are of half seconds, these are of rounds.
     let mut bandwidths = Samples::default();
     let mut rates = Samples::default();
@@ -155,7 +187,11 @@ fn side(report: &JobReport, record: &Record, cell: &Cell, of: impl Fn(&Record) -
         value[format!("{name}_min")] = json!(samples.least());
         value[format!("{name}_max")] = json!(samples.most());
         value[format!("{name}_mean")] = json!(samples.mean());
-        value[if name == "bw" { "bw_dev" } else { "iops_stddev" }] = json!(samples.deviation());
+        value[if name == "bw" {
+            "bw_dev"
+        } else {
+            "iops_stddev"
+        }] = json!(samples.deviation());
         value[format!("{name}_samples")] = json!(samples.0.len());
     }
     value["bw_agg"] = json!(if side.requests > 0 { 100.0 } else { 0.0 });
@@ -180,7 +216,12 @@ fn times(histogram: &Histogram<u64>, percentiles: &[f64]) -> Value {
         "N": histogram.len(),
     });
     if !percentiles.is_empty() && !histogram.is_empty() {
-        let at = |&percentile: &f64| (format!("{percentile:.6}"), Value::from(histogram.value_at_percentile(percentile)));
+        let at = |&percentile: &f64| {
+            (
+                format!("{percentile:.6}"),
+                Value::from(histogram.value_at_percentile(percentile)),
+            )
+        };
         value["percentile"] = Value::Object(percentiles.iter().map(at).collect());
     }
     value
@@ -209,6 +250,12 @@ impl Samples {
 
     fn deviation(&self) -> f64 {
         let mean = self.mean();
-        (self.0.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / self.0.len().max(1) as f64).sqrt()
+        (self
+            .0
+            .iter()
+            .map(|sample| (sample - mean).powi(2))
+            .sum::<f64>()
+            / self.0.len().max(1) as f64)
+            .sqrt()
     }
 }

@@ -1,5 +1,5 @@
-//! The loop that carries a script out, the same for every way of doing it: as many requests in flight as the script has room for, one reading
-//! of the clock for each turn.
+//! The loop that carries a script out, the same for every way of doing it: as many requests in
+//! flight as the script has room for, one reading of the clock for each turn.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -49,7 +49,8 @@ impl Stop<'_> {
         self.signal.load(Ordering::Relaxed) != 0 || self.failed.load(Ordering::Relaxed)
     }
 
-    /// Does nothing until then, or until there is a reason to stop. A signal may come to any thread, so it is looked for now and then.
+    /// Does nothing until then, or until there is a reason to stop. A signal may come to any
+    /// thread, so it is looked for now and then.
     pub(super) fn pause(&self, until: Instant) {
         while !self.now() {
             let left = until.saturating_duration_since(Instant::now());
@@ -101,7 +102,9 @@ impl Filling {
         if self.zero {
             bytes.fill(0);
         } else {
-            bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&rng.next_u64().to_le_bytes()[..part.len()]));
+            bytes
+                .chunks_mut(8)
+                .for_each(|part| part.copy_from_slice(&rng.next_u64().to_le_bytes()[..part.len()]));
         }
     }
 
@@ -110,7 +113,11 @@ impl Filling {
         if self.refill {
             self.first(piece, rng);
         } else if self.scramble && !self.zero {
-            for sector in piece.bytes().chunks_mut(512).filter(|sector| sector.len() >= 8) {
+            for sector in piece
+                .bytes()
+                .chunks_mut(512)
+                .filter(|sector| sector.len() >= 8)
+            {
                 sector[..8].copy_from_slice(&rng.next_u64().to_le_bytes());
             }
         }
@@ -162,13 +169,23 @@ pub(super) fn drive(
             turns.sync_files(ground.end_sync)?;
         }
         turns.record.end();
-        // What verifying takes is not to be seen in the figures of what is verified: these are as they were when it first began.
+        // What verifying takes is not to be seen in the figures of what is verified: these are as
+        // they were when it first began.
         if !std::mem::replace(&mut timed, true) {
-            let mut submit_ns = std::mem::replace(&mut turns.record.submit_ns, Histogram::new(3).map_err(io::Error::other)?);
+            let mut submit_ns = std::mem::replace(
+                &mut turns.record.submit_ns,
+                Histogram::new(3).map_err(io::Error::other)?,
+            );
             turns.lane.submit_ns(&mut submit_ns);
             turns.record.submit_ns = submit_ns;
         }
-        let Some(verifier) = ground.verifier.as_ref().filter(|_| pause && !turns.is_given_up()) else { break };
+        let Some(verifier) = ground
+            .verifier
+            .as_ref()
+            .filter(|_| pause && !turns.is_given_up())
+        else {
+            break;
+        };
         turns.verify(script, verifier)?;
     }
     turns.record.verified.left += script.not_verified();
@@ -185,7 +202,8 @@ struct Turns<'a, L> {
     ended: Vec<Ended>,
     /// Drawn, but it overlaps a write in flight.
     held: Option<(Request, u64)>,
-    /// The ends of the writes in flight, by file and offset; only where it matters which of two is the last one.
+    /// The ends of the writes in flight, by file and offset; only where it matters which of two is
+    /// the last one.
     writing: BTreeMap<(usize, u64), u64>,
     rng: Rng,
     now: Instant,
@@ -248,26 +266,45 @@ impl<L: Lane> Turns<'_, L> {
 
     /// Whether there is a reason to stop before the end.
     fn is_given_up(&self) -> bool {
-        let fatal = self.ground.verifier.as_ref().is_some_and(|verifier| verifier.fatal);
+        let fatal = self
+            .ground
+            .verifier
+            .as_ref()
+            .is_some_and(|verifier| verifier.fatal);
         self.ground.stop.now() || fatal && self.record.verified.differ > 0
     }
 
-    /// Whether a write must wait for one in flight: which of the two would be the last one is not known, and it is what is verified.
+    /// Whether a write must wait for one in flight: which of the two would be the last one is not
+    /// known, and it is what is verified.
     fn must_wait(&self, request: &Request) -> bool {
-        let (from, to) = ((request.file, 0), (request.file, request.offset + request.bytes));
-        // No two of those in flight overlap, so only the last one that starts before the end can reach into this one.
-        request.write && self.writing.range(from..to).next_back().is_some_and(|(_, &end)| end > request.offset)
+        let (from, to) = (
+            (request.file, 0),
+            (request.file, request.offset + request.bytes),
+        );
+        // No two of those in flight overlap, so only the last one that starts before the end can
+        // reach into this one.
+        request.write
+            && self
+                .writing
+                .range(from..to)
+                .next_back()
+                .is_some_and(|(_, &end)| end > request.offset)
     }
 
     /// Starts a request, which if it is a write is the worker's write of this number.
     fn start(&mut self, slot: usize, request: &Request, number: u64) -> io::Result<()> {
-        let Some(mut piece) = self.pieces[slot].take() else { return Err(io::Error::other("a slot without a buffer")) };
+        let Some(mut piece) = self.pieces[slot].take() else {
+            return Err(io::Error::other("a slot without a buffer"));
+        };
         piece.set_len(request.bytes as usize);
         let mut check = Check::No;
         match &self.ground.verifier {
             Some(verifier) if request.write => {
                 verifier.marks.fill(piece.bytes(), request.offset, number);
-                self.writing.insert((request.file, request.offset), request.offset + request.bytes);
+                self.writing.insert(
+                    (request.file, request.offset),
+                    request.offset + request.bytes,
+                );
                 // To fill a block takes time, which is not that of the requests before it.
                 self.now = Instant::now();
             }
@@ -275,13 +312,27 @@ impl<L: Lane> Turns<'_, L> {
             None if request.write => self.ground.filling.again(&mut piece, &mut self.rng),
             _ => {}
         }
-        let kind = if request.write { Kind::Write } else { Kind::Read };
-        self.slots[slot] = Some(InFlight { kind, started: self.now, request: Some(*request), check });
+        let kind = if request.write {
+            Kind::Write
+        } else {
+            Kind::Read
+        };
+        self.slots[slot] = Some(InFlight {
+            kind,
+            started: self.now,
+            request: Some(*request),
+            check,
+        });
         self.lane.request(slot, request, piece)
     }
 
     fn start_sync(&mut self, slot: usize, file: usize, data_only: bool) -> io::Result<()> {
-        self.slots[slot] = Some(InFlight { kind: Kind::Sync, started: self.now, request: None, check: Check::No });
+        self.slots[slot] = Some(InFlight {
+            kind: Kind::Sync,
+            started: self.now,
+            request: None,
+            check: Check::No,
+        });
         self.lane.sync(slot, file, data_only)
     }
 
@@ -316,10 +367,17 @@ impl<L: Lane> Turns<'_, L> {
                     break;
                 };
                 self.free.pop();
-                let Some(mut piece) = self.pieces[slot].take() else { return Err(io::Error::other("a slot without a buffer")) };
+                let Some(mut piece) = self.pieces[slot].take() else {
+                    return Err(io::Error::other("a slot without a buffer"));
+                };
                 piece.set_len(request.bytes as usize);
                 let check = Check::Write(number);
-                self.slots[slot] = Some(InFlight { kind: Kind::Verify, started: self.now, request: Some(request), check });
+                self.slots[slot] = Some(InFlight {
+                    kind: Kind::Verify,
+                    started: self.now,
+                    request: Some(request),
+                    check,
+                });
                 self.lane.request(slot, &request, piece)?;
             }
             if self.free.len() == self.slots.len() {
@@ -342,8 +400,21 @@ impl<L: Lane> Turns<'_, L> {
         let turned = self.lane.turn(most, &mut ended);
         self.now = Instant::now();
         let (mut requests, mut bytes, mut checked, mut error) = (0, 0, false, None);
-        for Ended { slot, result, mut piece } in ended.drain(..) {
-            let Some(InFlight { kind, started, request, check }) = self.slots[slot].take() else { continue };
+        for Ended {
+            slot,
+            result,
+            mut piece,
+        } in ended.drain(..)
+        {
+            let Some(InFlight {
+                kind,
+                started,
+                request,
+                check,
+            }) = self.slots[slot].take()
+            else {
+                continue;
+            };
             self.free.push(slot);
             if let (Kind::Write, Some(request)) = (kind, &request) {
                 self.writing.remove(&(request.file, request.offset));
@@ -356,7 +427,9 @@ impl<L: Lane> Turns<'_, L> {
                     if counts && (kind == Kind::Verify || self.record.is_begun()) {
                         self.record.ended(kind, wanted, started, self.now);
                     }
-                    if let (Some(verifier), Some(request), Some(piece)) = (&self.ground.verifier, &request, &mut piece) {
+                    if let (Some(verifier), Some(request), Some(piece)) =
+                        (&self.ground.verifier, &request, &mut piece)
+                    {
                         checked |= verify_block(verifier, request, piece, check, self.record);
                     }
                 }
@@ -371,20 +444,34 @@ impl<L: Lane> Turns<'_, L> {
             // To check blocks takes time, which is not that of the requests that come next.
             self.now = Instant::now();
         }
-        self.ground.counters.requests.fetch_add(requests, Ordering::Relaxed);
-        self.ground.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.ground
+            .counters
+            .requests
+            .fetch_add(requests, Ordering::Relaxed);
+        self.ground
+            .counters
+            .bytes
+            .fetch_add(bytes, Ordering::Relaxed);
         turned.map(|()| error)
     }
 }
 
 /// Whether the block was looked at.
-fn verify_block(verifier: &Verifier<'_>, request: &Request, piece: &mut Piece, check: Check, record: &mut Record) -> bool {
+fn verify_block(
+    verifier: &Verifier<'_>,
+    request: &Request,
+    piece: &mut Piece,
+    check: Check,
+    record: &mut Record,
+) -> bool {
     let number = match check {
         Check::No => return false,
         Check::Block => None,
         Check::Write(number) => Some(number),
     };
-    record.verified.add(verifier.check(request, piece.bytes(), number));
+    record
+        .verified
+        .add(verifier.check(request, piece.bytes(), number));
     true
 }
 
@@ -396,11 +483,18 @@ fn why(kind: Kind, request: Option<&Request>, result: io::Result<usize>) -> io::
         Kind::Sync => "sync",
     };
     let Some(Request { offset, bytes, .. }) = request else {
-        return result.err().unwrap_or_else(|| io::Error::other(format!("a {what}")));
+        return result
+            .err()
+            .unwrap_or_else(|| io::Error::other(format!("a {what}")));
     };
     match result {
-        Ok(moved) => io::Error::other(format!("a {what} of {bytes} bytes at {offset} moved only {moved}")),
-        Err(error) => io::Error::new(error.kind(), format!("a {what} of {bytes} bytes at {offset}: {error}")),
+        Ok(moved) => io::Error::other(format!(
+            "a {what} of {bytes} bytes at {offset} moved only {moved}"
+        )),
+        Err(error) => io::Error::new(
+            error.kind(),
+            format!("a {what} of {bytes} bytes at {offset}: {error}"),
+        ),
     }
 }
 
@@ -416,7 +510,8 @@ mod tests {
 
     const BYTES: usize = 64 << 10;
 
-    /// A file in memory. Of the requests in flight the youngest one ends first: no order that a worker may rely on.
+    /// A file in memory. Of the requests in flight the youngest one ends first: no order that a
+    /// worker may rely on.
     struct InMemory {
         bytes: Vec<u8>,
         waiting: Vec<(usize, Option<(Request, Piece)>)>,
@@ -433,10 +528,19 @@ mod tests {
     impl Lane for InMemory {
         fn request(&mut self, slot: usize, request: &Request, piece: Piece) -> io::Result<()> {
             let overlaps = |other: &Request| {
-                other.write && other.offset < request.offset + request.bytes && request.offset < other.offset + other.bytes
+                other.write
+                    && other.offset < request.offset + request.bytes
+                    && request.offset < other.offset + other.bytes
             };
-            let clash = self.waiting.iter().filter_map(|(_, other)| other.as_ref()).any(|(other, _)| overlaps(other));
-            assert!(!(request.write && clash), "which of two writes in flight is the last one is not known");
+            let clash = self
+                .waiting
+                .iter()
+                .filter_map(|(_, other)| other.as_ref())
+                .any(|(other, _)| overlaps(other));
+            assert!(
+                !(request.write && clash),
+                "which of two writes in flight is the last one is not known"
+            );
             self.waiting.push((slot, Some((*request, piece))));
             Ok(())
         }
@@ -448,9 +552,15 @@ mod tests {
         }
 
         fn turn(&mut self, _most: Option<Duration>, ended: &mut Vec<Ended>) -> io::Result<()> {
-            let Some((slot, what)) = self.waiting.pop() else { return Ok(()) };
+            let Some((slot, what)) = self.waiting.pop() else {
+                return Ok(());
+            };
             let Some((request, mut piece)) = what else {
-                ended.push(Ended { slot, result: Ok(0), piece: None });
+                ended.push(Ended {
+                    slot,
+                    result: Ok(0),
+                    piece: None,
+                });
                 return Ok(());
             };
             let part = &mut self.bytes[request.offset as usize..][..request.bytes as usize];
@@ -466,7 +576,11 @@ mod tests {
                     self.signal.store(2, Ordering::Relaxed);
                 }
             }
-            ended.push(Ended { slot, result: Ok(request.bytes as usize), piece: Some(piece) });
+            ended.push(Ended {
+                slot,
+                result: Ok(request.bytes as usize),
+                piece: Some(piece),
+            });
             Ok(())
         }
 
@@ -483,40 +597,83 @@ mod tests {
         let text = format!("[j]\nfilename=f\nsize=64k\niodepth=8\n{text}");
         let file = JobFile::parse("test.fio", &text, &Surroundings::isolated()).expect("a job");
         let options = &file.groups[0].jobs[0].options;
-        let requests = Requests::new(options, &[FileRegion::new(0, BYTES as u64)], 1).expect("requests");
-        let targets = [Target { path: place.path(), read: true, write: true, sync: SyncMode::None }];
+        let requests =
+            Requests::new(options, &[FileRegion::new(0, BYTES as u64)], 1).expect("requests");
+        let targets = [Target {
+            path: place.path(),
+            read: true,
+            write: true,
+            sync: SyncMode::None,
+        }];
         let signal = Arc::new(AtomicUsize::new(0));
-        let stop = Stop { signal: &signal, failed: AtomicBool::new(false) };
+        let stop = Stop {
+            signal: &signal,
+            failed: AtomicBool::new(false),
+        };
         let ground = Ground {
             stop: &stop,
             counters: &Counters::default(),
-            filling: Filling { zero: false, refill: false, scramble: false },
+            filling: Filling {
+                zero: false,
+                refill: false,
+                scramble: false,
+            },
             verifier: Verifier::new(options, &targets, 1),
             again: Vec::new(),
             seed: 1,
             end_sync: 0,
         };
-        let buffers = Buffers::new(&Memory::Malloc, None, 8, options.max_block() as usize, 1).expect("buffers");
-        let mut lane =
-            InMemory { bytes: vec![0; BYTES], waiting: Vec::new(), writes: 0, lost, reads: 0, enough, signal: signal.clone(), syncs: 0 };
+        let buffers = Buffers::new(&Memory::Malloc, None, 8, options.max_block() as usize, 1)
+            .expect("buffers");
+        let mut lane = InMemory {
+            bytes: vec![0; BYTES],
+            waiting: Vec::new(),
+            writes: 0,
+            lost,
+            reads: 0,
+            enough,
+            signal: signal.clone(),
+            syncs: 0,
+        };
         let loop_bytes = 2 * BYTES as u64;
         let mut script = Script::new(options, requests, loop_bytes, Instant::now());
         let mut record = Record::new();
-        drive(&mut lane, &mut script, buffers.pieces(None), &ground, &mut record).expect("it runs");
+        drive(
+            &mut lane,
+            &mut script,
+            buffers.pieces(None),
+            &ground,
+            &mut record,
+        )
+        .expect("it runs");
         assert!(lane.waiting.is_empty());
         (lane, record)
     }
 
     #[test]
     fn what_is_written_is_found_again_however_often_it_was_overwritten() {
-        for text in
-            ["rw=write", "rw=randwrite\nnorandommap", "rw=randwrite\nnorandommap\nbsrange=4k-16k\nblockalign=4k", "rw=randrw:4\nloops=3"]
-        {
+        for text in [
+            "rw=write",
+            "rw=randwrite\nnorandommap",
+            "rw=randwrite\nnorandommap\nbsrange=4k-16k\nblockalign=4k",
+            "rw=randrw:4\nloops=3",
+        ] {
             let (lane, record) = run(&format!("{text}\nverify=crc32c"), None);
-            assert!(record.verified.blocks > 0 && record.verified.blocks <= 16 * 3, "{text}");
-            assert_eq!((record.verified.differ, record.verified.left), (0, 0), "{text}: {:?}", record.verified.told);
+            assert!(
+                record.verified.blocks > 0 && record.verified.blocks <= 16 * 3,
+                "{text}"
+            );
+            assert_eq!(
+                (record.verified.differ, record.verified.left),
+                (0, 0),
+                "{text}: {:?}",
+                record.verified.told
+            );
             assert!(lane.syncs > 0);
-            assert_eq!(lane.reads, record.read.requests + record.verified.reads.requests);
+            assert_eq!(
+                lane.reads,
+                record.read.requests + record.verified.reads.requests
+            );
             assert_eq!(lane.writes, record.write.requests);
         }
     }
@@ -527,18 +684,29 @@ mod tests {
         // Each block is written twice; the last of all writes is never overwritten.
         let (_, record) = run("rw=write\nverify=crc32c", Some(31));
         assert_eq!((record.verified.blocks, record.verified.differ), (16, 1));
-        assert!(record.verified.told[0].contains("not the last write"), "{:?}", record.verified.told);
+        assert!(
+            record.verified.told[0].contains("not the last write"),
+            "{:?}",
+            record.verified.told
+        );
         // The first one is overwritten: nothing is lost.
         assert_eq!(run("rw=write\nverify=crc32c", Some(0)).1.verified.differ, 0);
     }
 
     #[test]
     fn an_interrupted_verification_says_what_it_has_not_looked_at() {
-        for (text, blocks) in [("rw=write\nbs=2k", 32), ("rw=randwrite\nbs=2k\nnumber_ios=20", 20)] {
+        for (text, blocks) in [
+            ("rw=write\nbs=2k", 32),
+            ("rw=randwrite\nbs=2k\nnumber_ios=20", 20),
+        ] {
             let (_, record) = run_until(&format!("{text}\nverify=crc32c"), None, 3);
             let verified = &record.verified;
             assert!(verified.blocks >= 3 && verified.left > 0, "{text}");
-            assert_eq!((verified.blocks + verified.left, verified.differ), (blocks, 0), "{text}");
+            assert_eq!(
+                (verified.blocks + verified.left, verified.differ),
+                (blocks, 0),
+                "{text}"
+            );
         }
     }
 
@@ -546,7 +714,10 @@ mod tests {
     fn the_first_difference_ends_the_job_if_it_is_fatal() {
         let blank = "rw=read\nverify=crc32c\niodepth=1";
         let (lane, record) = run(blank, None);
-        assert_eq!((lane.reads, record.verified.blocks, record.verified.differ), (32, 32, 32));
+        assert_eq!(
+            (lane.reads, record.verified.blocks, record.verified.differ),
+            (32, 32, 32)
+        );
         assert_eq!(record.verified.told.len(), 4);
         let (lane, record) = run(&format!("{blank}\nverify_fatal=1"), None);
         assert!(lane.reads < 16 && record.verified.differ >= 1);

@@ -1,4 +1,5 @@
-//! What is to be run: the jobs of the profiles, with what the command line changes, and what of them can't be carried out.
+//! What is to be run: the jobs of the profiles, with what the command line changes, and what of
+//! them can't be carried out.
 //!
 //! Nothing of a job is left out without a word: it is carried out, warned of, or an error.
 
@@ -66,7 +67,12 @@ pub(super) struct Worker {
 impl Group {
     /// The files that its jobs use, each once.
     pub(super) fn files(&self) -> Vec<usize> {
-        let mut files: Vec<usize> = self.jobs.iter().flat_map(|job| &job.workers).flat_map(|worker| worker.files.iter().copied()).collect();
+        let mut files: Vec<usize> = self
+            .jobs
+            .iter()
+            .flat_map(|job| &job.workers)
+            .flat_map(|worker| worker.files.iter().copied())
+            .collect();
         files.sort_unstable();
         files.dedup();
         files
@@ -74,7 +80,16 @@ impl Group {
 
     /// How long it runs, where that is known.
     pub(super) fn time(&self) -> Option<Duration> {
-        self.jobs.iter().map(|job| job.job.options.runtime.map(|time| time + job.job.options.ramp_time)).max().flatten()
+        self.jobs
+            .iter()
+            .map(|job| {
+                job.job
+                    .options
+                    .runtime
+                    .map(|time| time + job.job.options.ramp_time)
+            })
+            .max()
+            .flatten()
     }
 
     /// How many bytes it moves, where that is known.
@@ -82,7 +97,9 @@ impl Group {
         let of = |job: &Planned| {
             let options = &job.job.options;
             let again = options.verify.is_some() && options.do_verify && options.mode.writes();
-            job.workers.iter().map(|worker| worker.bytes).sum::<u64>() * u64::from(options.loops) * (1 + u64::from(again))
+            job.workers.iter().map(|worker| worker.bytes).sum::<u64>()
+                * u64::from(options.loops)
+                * (1 + u64::from(again))
         };
         self.jobs.iter().map(of).sum()
     }
@@ -91,10 +108,16 @@ impl Group {
 impl Plan {
     /// Reads the profiles. The error is the whole line for the user.
     pub(super) fn read(profiles: &[PathBuf], changes: &Changes<'_>) -> Result<Plan, String> {
-        let mut plan = Plan { groups: Vec::new(), files: Files::default(), warnings: Vec::new() };
+        let mut plan = Plan {
+            groups: Vec::new(),
+            files: Files::default(),
+            warnings: Vec::new(),
+        };
         for profile in profiles {
-            let file = JobFile::read(profile, &Surroundings::system()).map_err(|error| error.to_string())?;
-            plan.warnings.extend(file.warnings.iter().map(ToString::to_string));
+            let file = JobFile::read(profile, &Surroundings::system())
+                .map_err(|error| error.to_string())?;
+            plan.warnings
+                .extend(file.warnings.iter().map(ToString::to_string));
             for group in file.groups {
                 let mut jobs: Vec<Planned> = Vec::new();
                 for mut job in group.jobs {
@@ -102,30 +125,58 @@ impl Plan {
                     let wrong = |text: String| format!("{place}: {text}");
                     change(&mut job, changes);
                     plan.judge(&job, &place)?;
-                    let after = job.options.wait_for.as_ref().and_then(|name| jobs.iter().position(|other| other.job.name == *name));
-                    let workers = (0..job.options.numjobs).map(|clone| plan.worker(&job, clone, &place, changes.dir));
+                    let after = job
+                        .options
+                        .wait_for
+                        .as_ref()
+                        .and_then(|name| jobs.iter().position(|other| other.job.name == *name));
+                    let workers = (0..job.options.numjobs)
+                        .map(|clone| plan.worker(&job, clone, &place, changes.dir));
                     let workers = workers.collect::<Result<_, _>>().map_err(wrong)?;
-                    jobs.push(Planned { job, place, profile: profile.display().to_string(), after, workers });
+                    jobs.push(Planned {
+                        job,
+                        place,
+                        profile: profile.display().to_string(),
+                        after,
+                        workers,
+                    });
                 }
                 plan.warn_of_overlaps(&jobs);
-                plan.groups.push(Group { jobs, last_use: Vec::new() });
+                plan.groups.push(Group {
+                    jobs,
+                    last_use: Vec::new(),
+                });
             }
         }
         let mut seen = std::collections::HashSet::new();
         for group in plan.groups.iter_mut().rev() {
-            group.last_use = group.files().into_iter().filter(|file| seen.insert(*file)).collect();
+            group.last_use = group
+                .files()
+                .into_iter()
+                .filter(|file| seen.insert(*file))
+                .collect();
         }
         Ok(plan)
     }
 
     fn worker(&mut self, job: &Job, clone: u32, place: &str, dir: &Path) -> Result<Worker, String> {
         let seed = job.seed(clone, fastrand::u64(..));
-        let found = job.files(clone).into_iter().map(|name| self.files.find(dir.join(name))).collect::<Result<Vec<_>, _>>()?;
+        let found = job
+            .files(clone)
+            .into_iter()
+            .map(|name| self.files.find(dir.join(name)))
+            .collect::<Result<Vec<_>, _>>()?;
         let existing: Vec<Option<u64>> = found.iter().map(|(_, bytes)| *bytes).collect();
-        let regions = job.regions(clone, &existing, seed).map_err(|error| error.to_string())?;
-        let requests = Requests::new(&job.options, &regions, seed).map_err(|error| error.to_string())?;
+        let regions = job
+            .regions(clone, &existing, seed)
+            .map_err(|error| error.to_string())?;
+        let requests =
+            Requests::new(&job.options, &regions, seed).map_err(|error| error.to_string())?;
         let options = &job.options;
-        let sparse = options.fio_only.iter().any(|option| option.name == "fallocate" && option.value.as_deref() == Some("none"));
+        let sparse = options
+            .fio_only
+            .iter()
+            .any(|option| option.name == "fallocate" && option.value.as_deref() == Some("none"));
         for ((file, _), region) in found.iter().zip(&regions) {
             let wish = Wish {
                 job: place,
@@ -138,42 +189,77 @@ impl Plan {
             self.files.wish(*file, &wish);
         }
         let mapped = match &options.memory {
-            Memory::Mmap(name) | Memory::MmapHuge(name) | Memory::MmapShared(name) => name.as_ref().map(|name| {
-                let name = if options.numjobs > 1 { format!("{name}.{clone}") } else { name.clone() };
-                dir.join(name)
-            }),
+            Memory::Mmap(name) | Memory::MmapHuge(name) | Memory::MmapShared(name) => {
+                name.as_ref().map(|name| {
+                    let name = if options.numjobs > 1 {
+                        format!("{name}.{clone}")
+                    } else {
+                        name.clone()
+                    };
+                    dir.join(name)
+                })
+            }
             _ => None,
         };
         if options.unlink && existing.iter().any(Option::is_some) && clone == 0 {
-            self.warnings.push(format!("{place}: warning: unlink has no effect on a file that was there before"));
+            self.warnings.push(format!(
+                "{place}: warning: unlink has no effect on a file that was there before"
+            ));
         }
         let files = found.into_iter().map(|(file, _)| file).collect();
         let bytes = job.io_bytes(&regions);
-        Ok(Worker { files, bytes, requests, seed, number: job.first_worker + clone, regions, mapped })
+        Ok(Worker {
+            files,
+            bytes,
+            requests,
+            seed,
+            number: job.first_worker + clone,
+            regions,
+            mapped,
+        })
     }
 
     /// Says which jobs verify what another worker writes to meanwhile.
     fn warn_of_overlaps(&mut self, jobs: &[Planned]) {
         let mut regions: Vec<(usize, FileRegion, usize)> = Vec::new();
-        for (at, worker) in jobs.iter().enumerate().flat_map(|(at, job)| job.workers.iter().map(move |worker| (at, worker))) {
-            regions.extend(worker.files.iter().zip(&worker.regions).map(|(&file, &region)| (file, region, at)));
+        for (at, worker) in jobs
+            .iter()
+            .enumerate()
+            .flat_map(|(at, job)| job.workers.iter().map(move |worker| (at, worker)))
+        {
+            regions.extend(
+                worker
+                    .files
+                    .iter()
+                    .zip(&worker.regions)
+                    .map(|(&file, &region)| (file, region, at)),
+            );
         }
         regions.sort_unstable_by_key(|&(file, region, _)| (file, region.offset));
         let verifies = |job: usize| jobs[job].job.options.verify.is_some();
         let writes = |job: usize| jobs[job].job.options.mode.writes();
-        // Of a job that waits for the other one the two are not there at the same time; a longer chain is not looked at.
+        // Of a job that waits for the other one the two are not there at the same time; a longer
+        // chain is not looked at.
         let apart = |a: usize, b: usize| jobs[a].after == Some(b) || jobs[b].after == Some(a);
         let mut disturbed = vec![false; jobs.len()];
         for (at, &(file, region, a)) in regions.iter().enumerate() {
-            for &(_, _, b) in regions[at + 1..].iter().take_while(|(same, other, _)| *same == file && other.offset < region.end()) {
+            for &(_, _, b) in regions[at + 1..]
+                .iter()
+                .take_while(|(same, other, _)| *same == file && other.offset < region.end())
+            {
                 let (of_a, of_b) = (verifies(a) && writes(b), verifies(b) && writes(a));
                 disturbed[a] |= of_a && !apart(a, b);
                 disturbed[b] |= of_b && !apart(a, b);
             }
         }
-        for (job, _) in jobs.iter().zip(disturbed).filter(|(_, disturbed)| *disturbed) {
+        for (job, _) in jobs
+            .iter()
+            .zip(disturbed)
+            .filter(|(_, disturbed)| *disturbed)
+        {
             let text = "another worker writes to what this job verifies, at the same time: differences are likely";
-            self.warnings.push(format!("{}: warning: {text}", job.place));
+            self.warnings
+                .push(format!("{}: warning: {text}", job.place));
         }
     }
 
@@ -182,26 +268,42 @@ impl Plan {
         let options = &job.options;
         let error = |text: &str| Err(format!("{place}: {text}"));
         if options.depth > MAX_DEPTH {
-            return error(&format!("iodepth={}: a ring here has {MAX_DEPTH} requests at most", options.depth));
+            return error(&format!(
+                "iodepth={}: a ring here has {MAX_DEPTH} requests at most",
+                options.depth
+            ));
         }
         if options.max_block() > 1 << 30 {
             return error("bs: requests have 1 GiB at most here");
         }
         if options.fixed_buffers && options.depth > 1024 {
-            return error("fixedbufs: at most 1024 buffers are registered here; take a smaller iodepth");
+            return error(
+                "fixedbufs: at most 1024 buffers are registered here; take a smaller iodepth",
+            );
         }
-        if options.memory_align > 1 << 21 || !options.memory_align.is_power_of_two() && options.memory_align != 0 {
+        if options.memory_align > 1 << 21
+            || !options.memory_align.is_power_of_two() && options.memory_align != 0
+        {
             return error("iomem_align: buffers are aligned to a power of two up to 2 MiB here");
         }
-        if options.verify.is_some_and(|kind| kind != Verify::Pattern) && least_block(options) < verify::OVERHEAD as u64 {
-            return error(&format!("verify: a block needs {} bytes for its header, and bs is less", verify::OVERHEAD));
+        if options.verify.is_some_and(|kind| kind != Verify::Pattern)
+            && least_block(options) < verify::OVERHEAD as u64
+        {
+            return error(&format!(
+                "verify: a block needs {} bytes for its header, and bs is less",
+                verify::OVERHEAD
+            ));
         }
         let mut warn = |text: &str| self.warnings.push(format!("{place}: warning: {text}"));
         if !batches_as_here(options) {
-            warn("iodepth_batch and its kin have no effect: what is ready is submitted at once, and what has ended is taken at once");
+            warn(
+                "iodepth_batch and its kin have no effect: what is ready is submitted at once, and what has ended is taken at once",
+            );
         }
         if options.depth_low.is_some() {
-            warn("iodepth_low has no effect: there are always as many requests in flight as iodepth says");
+            warn(
+                "iodepth_low has no effect: there are always as many requests in flight as iodepth says",
+            );
         }
         if options.engine.is_synchronous() && options.depth > 1 {
             warn("iodepth is heeded, though this ioengine would not");
@@ -217,14 +319,17 @@ impl Plan {
         }
         let bytes = u64::from(options.numjobs) * u64::from(options.depth) * options.max_block();
         if bytes > 4 << 30 {
-            warn(&format!("the buffers of its workers take {} in all", crate::units::size(bytes)));
+            warn(&format!(
+                "the buffers of its workers take {} in all",
+                crate::units::size(bytes)
+            ));
         }
         Ok(())
     }
 }
 
-/// The fewest bytes that a request may have. With several sizes it may end where another one begins, and both directions share what starts are
-/// multiples of.
+/// The fewest bytes that a request may have. With several sizes it may end where another one
+/// begins, and both directions share what starts are multiples of.
 fn least_block(options: &Options) -> u64 {
     let (read, write) = (options.block.read.min(), options.block.write.min());
     match (options.mode.reads(), options.mode.writes()) {
@@ -240,10 +345,13 @@ fn least_block(options: &Options) -> u64 {
     }
 }
 
-/// Whether fio would submit and reap as it is done here, or nothing is said about that: all that is ready, at once.
+/// Whether fio would submit and reap as it is done here, or nothing is said about that: all that is
+/// ready, at once.
 pub(super) fn batches_as_here(options: &Options) -> bool {
     let all = options.batch_submit == 0 || options.batch_submit >= options.depth;
-    let reaps_all = options.batch_complete_max.is_some_and(|most| most >= options.depth);
+    let reaps_all = options
+        .batch_complete_max
+        .is_some_and(|most| most >= options.depth);
     let unsaid = options.batch_submit == 1 && options.batch_complete_max.is_none();
     options.batch_complete_min == 1 && (unsaid || all && reaps_all)
 }

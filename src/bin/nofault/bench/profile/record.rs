@@ -18,7 +18,11 @@ pub(super) struct Side {
 
 impl Side {
     fn new() -> Side {
-        Side { requests: 0, bytes: 0, latency_ns: histogram() }
+        Side {
+            requests: 0,
+            bytes: 0,
+            latency_ns: histogram(),
+        }
     }
 
     fn add(&mut self, other: &Side) {
@@ -39,12 +43,21 @@ pub(super) fn merge(into: &mut Histogram<u64>, more: &Histogram<u64>) {
 }
 
 pub(super) fn record(histogram: &mut Histogram<u64>, time: Duration) {
-    let _ = histogram.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX >> 1).clamp(1, 1 << 42));
+    let _ = histogram.record(
+        u64::try_from(time.as_nanos())
+            .unwrap_or(u64::MAX >> 1)
+            .clamp(1, 1 << 42),
+    );
 }
 
 /// So many of about this time.
 pub(super) fn record_many(histogram: &mut Histogram<u64>, time: Duration, count: u64) {
-    let _ = histogram.record_n(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX >> 1).clamp(1, 1 << 42), count);
+    let _ = histogram.record_n(
+        u64::try_from(time.as_nanos())
+            .unwrap_or(u64::MAX >> 1)
+            .clamp(1, 1 << 42),
+        count,
+    );
 }
 
 /// What a thread has used so far, as getrusage(2) counts it.
@@ -62,19 +75,23 @@ pub(super) struct Usage {
 impl Usage {
     fn now() -> Usage {
         let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the struct has the kernel's layout and lives until the call returns; zeroes are a valid one should the call fail.
+        // SAFETY: the struct has the kernel's layout and lives until the call returns; zeroes are a
+        // valid one should the call fail.
         let usage = unsafe {
             libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
             usage.assume_init()
         };
-        let time = |t: libc::timeval| Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64);
+        let time = |t: libc::timeval| {
+            Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64)
+        };
         Usage {
             user: time(usage.ru_utime),
             system: time(usage.ru_stime),
             switches: (usage.ru_nvcsw + usage.ru_nivcsw) as u64,
             major_faults: usage.ru_majflt as u64,
             minor_faults: usage.ru_minflt as u64,
-            process: Duration::try_from(rustix::time::clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default(),
+            process: Duration::try_from(rustix::time::clock_gettime(ClockId::ProcessCPUTime))
+                .unwrap_or_default(),
         }
     }
 
@@ -100,7 +117,11 @@ impl Usage {
         self.switches += other.switches;
         self.major_faults += other.major_faults;
         self.minor_faults += other.minor_faults;
-        self.process = if beside { self.process.max(other.process) } else { self.process + other.process };
+        self.process = if beside {
+            self.process.max(other.process)
+        } else {
+            self.process + other.process
+        };
     }
 }
 
@@ -127,7 +148,16 @@ pub(super) struct Verified {
 impl Verified {
     fn new() -> Verified {
         let (reads, usage) = (Side::new(), Usage::default());
-        Verified { reads, elapsed: Duration::ZERO, usage, blocks: 0, differ: 0, told: Vec::new(), left: 0, begun: None }
+        Verified {
+            reads,
+            elapsed: Duration::ZERO,
+            usage,
+            blocks: 0,
+            differ: 0,
+            told: Vec::new(),
+            left: 0,
+            begun: None,
+        }
     }
 
     pub(super) fn begin(&mut self, now: Instant) {
@@ -155,16 +185,29 @@ impl Verified {
     /// What differs, in a line; None if nothing does.
     pub(super) fn differences(&self) -> Option<String> {
         let first = self.told.first()?;
-        Some(format!("verify: {} of {} blocks are not what was written; {first}", self.differ, self.blocks))
+        Some(format!(
+            "verify: {} of {} blocks are not what was written; {first}",
+            self.differ, self.blocks
+        ))
     }
 
     fn merge(&mut self, other: &Verified, beside: bool) {
         self.reads.add(&other.reads);
-        self.elapsed = if beside { self.elapsed.max(other.elapsed) } else { self.elapsed + other.elapsed };
+        self.elapsed = if beside {
+            self.elapsed.max(other.elapsed)
+        } else {
+            self.elapsed + other.elapsed
+        };
         self.usage.merge(other.usage, beside);
         self.blocks += other.blocks;
         self.differ += other.differ;
-        self.told.extend(other.told.iter().take(TOLD - self.told.len().min(TOLD)).cloned());
+        self.told.extend(
+            other
+                .told
+                .iter()
+                .take(TOLD - self.told.len().min(TOLD))
+                .cloned(),
+        );
         self.left += other.left;
     }
 }
@@ -245,7 +288,11 @@ impl Record {
     pub(super) fn all_reads(&self) -> (Side, Duration) {
         let mut reads = self.read.clone();
         reads.add(&self.verified.reads);
-        let own = if self.read.requests > 0 { self.elapsed } else { Duration::ZERO };
+        let own = if self.read.requests > 0 {
+            self.elapsed
+        } else {
+            Duration::ZERO
+        };
         (reads, own + self.verified.elapsed)
     }
 

@@ -1,4 +1,5 @@
-//! What a worker does next: requests in their order, syncs between them, pauses, and when it is over. Knows the clock only by what it is told.
+//! What a worker does next: requests in their order, syncs between them, pauses, and when it is
+//! over. Knows the clock only by what it is told.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,12 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(options: &'a Options, requests: Requests, loop_bytes: u64, now: Instant) -> Script<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        requests: Requests,
+        loop_bytes: u64,
+        now: Instant,
+    ) -> Script<'a> {
         let counts_from = now + options.ramp_time;
         Script {
             options,
@@ -107,7 +113,11 @@ impl<'a> Script<'a> {
             self.resumes = None;
         }
         let Some(request) = self.drawn.take().or_else(|| self.draw()) else {
-            return if self.history.wants() { Step::Verify } else { Step::Over };
+            return if self.history.wants() {
+                Step::Verify
+            } else {
+                Step::Over
+            };
         };
         if self.again {
             self.drawn = Some(request);
@@ -143,14 +153,22 @@ impl<'a> Script<'a> {
         self.history.take(&self.requests)
     }
 
-    /// It goes on at this time, after a verification: what was not done meanwhile is not made up for.
+    /// It goes on at this time, after a verification: what was not done meanwhile is not made up
+    /// for.
     pub(super) fn resume(&mut self, now: Instant) {
-        self.due = PerDirection { read: self.due.read.max(now), write: self.due.write.max(now) };
+        self.due = PerDirection {
+            read: self.due.read.max(now),
+            write: self.due.write.max(now),
+        };
     }
 
     /// The writes that are not verified, though the job asks for it.
     pub(super) fn not_verified(&self) -> u64 {
-        if self.options.verify.is_some() && self.options.do_verify { self.history.left() } else { 0 }
+        if self.options.verify.is_some() && self.options.do_verify {
+            self.history.left()
+        } else {
+            0
+        }
     }
 
     fn not_beyond_the_end(&self, when: Instant) -> Instant {
@@ -159,7 +177,11 @@ impl<'a> Script<'a> {
 
     fn account(&mut self, request: &Request) {
         let options = self.options;
-        let due = if request.write { &mut self.due.write } else { &mut self.due.read };
+        let due = if request.write {
+            &mut self.due.write
+        } else {
+            &mut self.due.read
+        };
         // From the begin on, not from now: what comes late is made up for, as fio does.
         if let Some(rate) = options.rate.get(request.write) {
             *due += Duration::from_secs_f64(request.bytes as f64 / (*rate).max(1) as f64);
@@ -187,9 +209,14 @@ impl<'a> Script<'a> {
         self.again = ends || !self.options.time_based;
     }
 
-    /// The next request; none if it is over, or if there is something to verify before the next one.
+    /// The next request; none if it is over, or if there is something to verify before the next
+    /// one.
     fn draw(&mut self) -> Option<Request> {
-        let full = self.bytes >= self.loop_bytes || self.options.number_ios.is_some_and(|most| self.count >= most);
+        let full = self.bytes >= self.loop_bytes
+            || self
+                .options
+                .number_ios
+                .is_some_and(|most| self.count >= most);
         if full {
             if !self.options.time_based {
                 self.loops_left = self.loops_left.saturating_sub(1);
@@ -230,12 +257,18 @@ mod tests {
     use nofault::fio::{FileRegion, JobFile, Surroundings};
 
     fn options(text: &str) -> Options {
-        let file = JobFile::parse("test.fio", &format!("[j]\nfilename=f\nsize=64k\n{text}"), &Surroundings::isolated()).expect("a job");
+        let file = JobFile::parse(
+            "test.fio",
+            &format!("[j]\nfilename=f\nsize=64k\n{text}"),
+            &Surroundings::isolated(),
+        )
+        .expect("a job");
         file.groups[0].jobs[0].options.clone()
     }
 
     fn script(options: &Options, loop_bytes: u64, now: Instant) -> Script<'_> {
-        let requests = Requests::new(options, &[FileRegion::new(0, 64 << 10)], 1).expect("requests");
+        let requests =
+            Requests::new(options, &[FileRegion::new(0, 64 << 10)], 1).expect("requests");
         Script::new(options, requests, loop_bytes, now)
     }
 
@@ -268,33 +301,67 @@ mod tests {
     #[test]
     fn a_job_moves_its_bytes_in_each_loop_and_then_it_is_over() {
         assert_eq!(steps("", 64, 100), "r".repeat(16));
-        assert_eq!(steps("loops=2", 64, 100), format!("{0}qa{0}", "r".repeat(16)));
+        assert_eq!(
+            steps("loops=2", 64, 100),
+            format!("{0}qa{0}", "r".repeat(16))
+        );
         assert_eq!(steps("", 16, 100), "r".repeat(4));
-        assert_eq!(steps("", 96, 100), format!("{}qa{}", "r".repeat(16), "r".repeat(8)));
+        assert_eq!(
+            steps("", 96, 100),
+            format!("{}qa{}", "r".repeat(16), "r".repeat(8))
+        );
         assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "rrrqarrr");
     }
 
     #[test]
     fn a_time_is_filled_without_a_break() {
-        assert_eq!(steps("time_based\nruntime=1", 64, 36), format!("{0}a{0}arr", "r".repeat(16)));
-        assert_eq!(steps("time_based\nruntime=1\nrw=randread\nrandom_distribution=zipf:1.1", 64, 100), "r".repeat(100));
+        assert_eq!(
+            steps("time_based\nruntime=1", 64, 36),
+            format!("{0}a{0}arr", "r".repeat(16))
+        );
+        assert_eq!(
+            steps(
+                "time_based\nruntime=1\nrw=randread\nrandom_distribution=zipf:1.1",
+                64,
+                100
+            ),
+            "r".repeat(100)
+        );
     }
 
     #[test]
     fn each_loop_is_verified_when_it_was_written() {
         assert_eq!(steps("rw=write\nverify=crc32c", 12, 100), "wwwv");
-        assert_eq!(steps("rw=write\nverify=crc32c\nloops=2\nfsync=3", 12, 100), "wwwsvwwwsv");
-        assert_eq!(steps("rw=write\nverify=crc32c\ndo_verify=0", 12, 100), "www");
+        assert_eq!(
+            steps("rw=write\nverify=crc32c\nloops=2\nfsync=3", 12, 100),
+            "wwwsvwwwsv"
+        );
+        assert_eq!(
+            steps("rw=write\nverify=crc32c\ndo_verify=0", 12, 100),
+            "www"
+        );
         assert_eq!(steps("rw=read\nverify=crc32c", 12, 100), "rrr");
-        assert_eq!(steps("rw=write\nverify=crc32c\ntime_based\nruntime=1", 12, 6), "wwwaww");
+        assert_eq!(
+            steps("rw=write\nverify=crc32c\ntime_based\nruntime=1", 12, 6),
+            "wwwaww"
+        );
     }
 
     #[test]
     fn what_the_runtime_leaves_no_time_to_verify_is_known() {
-        let (options, now) = (options("rw=write\nverify=crc32c\nruntime=1"), Instant::now());
+        let (options, now) = (
+            options("rw=write\nverify=crc32c\nruntime=1"),
+            Instant::now(),
+        );
         let mut script = script(&options, 64 << 10, now);
-        assert!(matches!(script.next(now, 0), Step::Request(_, 0)) && matches!(script.next(now, 0), Step::Request(_, 1)));
-        assert!(matches!(script.next(now + Duration::from_secs(1), 0), Step::Over));
+        assert!(
+            matches!(script.next(now, 0), Step::Request(_, 0))
+                && matches!(script.next(now, 0), Step::Request(_, 1))
+        );
+        assert!(matches!(
+            script.next(now + Duration::from_secs(1), 0),
+            Step::Over
+        ));
         assert_eq!(script.not_verified(), 2);
     }
 
@@ -311,17 +378,28 @@ mod tests {
         let (options, now) = (options("rate=4k"), Instant::now());
         let mut script = script(&options, 64 << 10, now);
         assert!(matches!(script.next(now, 0), Step::Request(..)));
-        let Step::Later(when) = script.next(now, 0) else { panic!("not due") };
+        let Step::Later(when) = script.next(now, 0) else {
+            panic!("not due")
+        };
         assert_eq!(when, now + Duration::from_secs(1));
         assert!(matches!(script.next(when, 0), Step::Request(..)));
     }
 
     #[test]
     fn the_runtime_ends_it_and_the_ramp_does_not_count() {
-        let (options, now) = (options("runtime=2\nramp_time=1\ntime_based"), Instant::now());
+        let (options, now) = (
+            options("runtime=2\nramp_time=1\ntime_based"),
+            Instant::now(),
+        );
         let mut script = script(&options, 64 << 10, now);
         assert!(!script.counts(now) && script.counts(now + Duration::from_secs(1)));
-        assert!(matches!(script.next(now + Duration::from_millis(2999), 0), Step::Request(..)));
-        assert!(matches!(script.next(now + Duration::from_secs(3), 0), Step::Over));
+        assert!(matches!(
+            script.next(now + Duration::from_millis(2999), 0),
+            Step::Request(..)
+        ));
+        assert!(matches!(
+            script.next(now + Duration::from_secs(3), 0),
+            Step::Over
+        ));
     }
 }

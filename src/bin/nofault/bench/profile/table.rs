@@ -1,4 +1,5 @@
-//! A report as text of at most 100 columns. Pure: gets everything it shows, and whether it may colour it.
+//! A report as text of at most 100 columns. Pure: gets everything it shows, and whether it may
+//! colour it.
 
 use std::fmt::Write;
 
@@ -23,11 +24,28 @@ pub(super) const FIGURES: [(&str, &str, &str); 9] = [
 
 /// The whole table with its head and its notes.
 pub(super) fn render(report: &Report, paint: Paint) -> String {
-    let fio = report.fio.as_ref().map(|fio| format!(", beside {} ({})", fio.version, fio.program)).unwrap_or_default();
-    let head = format!("nofault {} on Linux {}{fio}: job files in {}", env!("CARGO_PKG_VERSION"), report.kernel, report.dir);
+    let fio = report
+        .fio
+        .as_ref()
+        .map(|fio| format!(", beside {} ({})", fio.version, fio.program))
+        .unwrap_or_default();
+    let head = format!(
+        "nofault {} on Linux {}{fio}: job files in {}",
+        env!("CARGO_PKG_VERSION"),
+        report.kernel,
+        report.dir
+    );
     let mut out = wrap(&head, WIDTH).join("\n") + "\n";
-    let (names, under) = (FIGURES.map(|figure| figure.1), FIGURES.map(|figure| figure.2));
-    let _ = writeln!(out, "\n{}\n{}", paint.bold(&columns("", names)), paint.bold(&columns("", under)));
+    let (names, under) = (
+        FIGURES.map(|figure| figure.1),
+        FIGURES.map(|figure| figure.2),
+    );
+    let _ = writeln!(
+        out,
+        "\n{}\n{}",
+        paint.bold(&columns("", names)),
+        paint.bold(&columns("", under))
+    );
     let mut profile = "";
     for job in &report.jobs {
         if profile != job.profile {
@@ -47,7 +65,9 @@ fn columns(name: &str, cells: [&str; 9]) -> String {
     let [rate, bytes, p50, p99, p999, p9999, submit, cpu, ratio] = cells;
     // A long name takes of the room before the rate.
     let room = 25usize.saturating_sub(name.chars().count());
-    format!("  {name}{rate:>room$}{bytes:>11}{p50:>9}{p99:>9}{p999:>9}{p9999:>9}{submit:>8}{cpu:>9}{ratio:>9}")
+    format!(
+        "  {name}{rate:>room$}{bytes:>11}{p50:>9}{p99:>9}{p999:>9}{p9999:>9}{submit:>8}{cpu:>9}{ratio:>9}"
+    )
 }
 
 fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
@@ -55,9 +75,17 @@ fn line(job: &JobReport, cell: &Cell, paint: Paint) -> String {
     match (cell.figures(), &cell.failed) {
         (Some(figures), _) => figures_line(name, &figures, job.ratio(cell.column), paint),
         (None, Some(reason)) => {
-            let what = if cell.differs { "failed" } else { "not available" };
+            let what = if cell.differs {
+                "failed"
+            } else {
+                "not available"
+            };
             let text = format!("  {name:<19}{what}: {reason}");
-            if text.chars().count() <= WIDTH { text } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+            if text.chars().count() <= WIDTH {
+                text
+            } else {
+                text.chars().take(WIDTH - 1).chain(['…']).collect()
+            }
         }
         (None, None) => format!("  {name:<19}not measured"),
     }
@@ -73,7 +101,9 @@ pub(super) fn figures(figures: &Figures, ratio: Option<f64>) -> [String; 9] {
         p99,
         p999,
         p9999,
-        figures.submit_us_p99.map_or_else(|| "-".to_owned(), units::time_us),
+        figures
+            .submit_us_p99
+            .map_or_else(|| "-".to_owned(), units::time_us),
         units::time_us(figures.cpu_us_per_request),
         table::ratio(ratio),
     ]
@@ -83,7 +113,9 @@ fn figures_line(name: &str, found: &Figures, ratio: Option<f64>, paint: Paint) -
     let cells = figures(found, ratio);
     let line = columns(name, cells.each_ref().map(String::as_str));
     match (line.strip_suffix(&cells[8]), ratio) {
-        (Some(before), Some(value)) if name != Column::Buffered.title() => format!("{before}{}", paint.ratio(&cells[8], value)),
+        (Some(before), Some(value)) if name != Column::Buffered.title() => {
+            format!("{before}{}", paint.ratio(&cells[8], value))
+        }
         _ => line,
     }
 }
@@ -104,7 +136,14 @@ fn verified(job: &JobReport) -> Option<String> {
         Some(text)
     };
     let cells: Vec<String> = job.cells.iter().filter_map(cell).collect();
-    (!cells.is_empty()).then(|| format!("{}: verified ({}): {}.", job.place, format!("{kind:?}").to_lowercase(), cells.join("; ")))
+    (!cells.is_empty()).then(|| {
+        format!(
+            "{}: verified ({}): {}.",
+            job.place,
+            format!("{kind:?}").to_lowercase(),
+            cells.join("; ")
+        )
+    })
 }
 
 /// What has to be known to read the figures.
@@ -126,7 +165,11 @@ pub(super) fn said(report: &Report) -> Vec<String> {
     for job in &report.jobs {
         notes.extend(verified(job));
         for cell in &job.cells {
-            notes.extend(cell.failed.iter().map(|reason| format!("{}: {}: {reason}", job.place, cell.column.title())));
+            notes.extend(
+                cell.failed
+                    .iter()
+                    .map(|reason| format!("{}: {}: {reason}", job.place, cell.column.title())),
+            );
         }
     }
     notes

@@ -1,6 +1,8 @@
-//! A bare ring, as people write it: pinned buffers and registered files for the warm reads, a plain READ for the cold ones.
+//! A bare ring, as people write it: pinned buffers and registered files for the warm reads, a plain
+//! READ for the cold ones.
 //!
-//! Knows the io-uring crate and nothing of the engine. One io_uring_enter submits all that a turn has to submit and waits.
+//! Knows the io-uring crate and nothing of the engine. One io_uring_enter submits all that a turn
+//! has to submit and waits.
 
 use std::fs::File;
 use std::io;
@@ -27,20 +29,37 @@ pub(crate) struct Bare {
     memory: &'static Map,
     fixed: bool,
     flags: squeue::Flags,
-    /// A wait failed while requests were in flight: their completions would be taken for those of the next round.
+    /// A wait failed while requests were in flight: their completions would be taken for those of
+    /// the next round.
     lost: bool,
 }
 
 impl Bare {
     /// The files stay open through the ring. `flags` are set on every request.
-    pub(crate) fn new(ring: IoUring, warm: &File, cold: &File, flags: squeue::Flags) -> io::Result<Bare> {
-        ring.submitter().register_files(&[warm.as_raw_fd(), cold.as_raw_fd()])?;
+    pub(crate) fn new(
+        ring: IoUring,
+        warm: &File,
+        cold: &File,
+        flags: squeue::Flags,
+    ) -> io::Result<Bare> {
+        ring.submitter()
+            .register_files(&[warm.as_raw_fd(), cold.as_raw_fd()])?;
         let memory = super::warm_memory()?;
-        let buffers: Vec<libc::iovec> =
-            (0..DEPTH).map(|place| libc::iovec { iov_base: address(memory, place).cast(), iov_len: BLOCK }).collect();
+        let buffers: Vec<libc::iovec> = (0..DEPTH)
+            .map(|place| libc::iovec {
+                iov_base: address(memory, place).cast(),
+                iov_len: BLOCK,
+            })
+            .collect();
         // SAFETY: the memory is never unmapped.
         let fixed = unsafe { ring.submitter().register_buffers(&buffers) }.is_ok();
-        Ok(Bare { ring, memory, fixed, flags, lost: false })
+        Ok(Bare {
+            ring,
+            memory,
+            fixed,
+            flags,
+            lost: false,
+        })
     }
 
     /// Whether the warm buffers are pinned. A small RLIMIT_MEMLOCK forbids it.
@@ -50,35 +69,51 @@ impl Bare {
 
     fn push(&mut self, entry: squeue::Entry, place: u64) -> io::Result<()> {
         let entry = entry.flags(self.flags).user_data(place);
-        // SAFETY: all memory that requests name here is never unmapped, and until its completion only this request uses its part of it.
-        unsafe { self.ring.submission().push(&entry) }.map_err(|_| io::Error::other("the submission queue is full"))
+        // SAFETY: all memory that requests name here is never unmapped, and until its completion
+        // only this request uses its part of it.
+        unsafe { self.ring.submission().push(&entry) }
+            .map_err(|_| io::Error::other("the submission queue is full"))
     }
 
     fn push_warm(&mut self, place: usize, offset: u64) -> io::Result<()> {
         let to = address(self.memory, place);
         let entry = if self.fixed {
-            opcode::ReadFixed::new(WARM, to, BLOCK as u32, place as u16).offset(offset).build()
+            opcode::ReadFixed::new(WARM, to, BLOCK as u32, place as u16)
+                .offset(offset)
+                .build()
         } else {
-            opcode::Read::new(WARM, to, BLOCK as u32).offset(offset).build()
+            opcode::Read::new(WARM, to, BLOCK as u32)
+                .offset(offset)
+                .build()
         };
         self.push(entry, place as u64)
     }
 
-    /// One round, and how its requests ended. The error is the ring's: then some may still be in flight.
+    /// One round, and how its requests ended. The error is the ring's: then some may still be in
+    /// flight.
     fn run(&mut self, stream: &mut Stream<'_>) -> io::Result<io::Result<()>> {
         let mut flying = 0;
         let mut failed = Ok(());
         let mut cold_len = 0;
         let now = stream.begin();
         for place in 0..DEPTH {
-            let Some(offset) = stream.next_warm(place, now) else { break };
+            let Some(offset) = stream.next_warm(place, now) else {
+                break;
+            };
             self.push_warm(place, offset)?;
             flying += 1;
         }
         while flying > 0 {
             match self.ring.submit_and_wait(1) {
                 // Interrupted, or short of memory for now.
-                Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => return Err(error),
+                Err(error)
+                    if !matches!(
+                        error.raw_os_error(),
+                        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)
+                    ) =>
+                {
+                    return Err(error);
+                }
                 _ => {}
             }
             let now = stream.turn();
@@ -103,7 +138,12 @@ impl Bare {
                 && let Some(request) = stream.next_cold(now)
             {
                 cold_len = request.len;
-                self.push(opcode::Read::new(COLD, request.address, request.len as u32).offset(request.offset).build(), COLD_PLACE)?;
+                self.push(
+                    opcode::Read::new(COLD, request.address, request.len as u32)
+                        .offset(request.offset)
+                        .build(),
+                    COLD_PLACE,
+                )?;
                 flying += 1;
             }
         }
@@ -113,7 +153,11 @@ impl Bare {
     /// The place and the result of a request that has ended.
     fn next_completion(&mut self) -> Option<(u64, io::Result<usize>)> {
         let done = self.ring.completion().next()?;
-        Some((done.user_data(), usize::try_from(done.result()).map_err(|_| io::Error::from_raw_os_error(-done.result()))))
+        Some((
+            done.user_data(),
+            usize::try_from(done.result())
+                .map_err(|_| io::Error::from_raw_os_error(-done.result())),
+        ))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Memory that is not there: three kinds of it, and how it is made cold again before each round.
 //!
-//! What is mapped here is never unmapped: a request that outlives its round, because a wait failed, must not meet memory that meanwhile belongs
-//! to somebody else.
+//! What is mapped here is never unmapped: a request that outlives its round, because a wait failed,
+//! must not meet memory that meanwhile belongs to somebody else.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,7 +21,8 @@ pub(crate) enum Kind {
     Fresh,
     /// Reads into memory that was swapped out.
     SwappedOut,
-    /// Reads into memory whose pages another thread provides, one after the other, and takes its time.
+    /// Reads into memory whose pages another thread provides, one after the other, and takes its
+    /// time.
     SlowFaults,
 }
 
@@ -29,7 +30,8 @@ pub(crate) enum Kind {
 const FAULT: Duration = Duration::from_millis(5);
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 4] = [Kind::Alone, Kind::Fresh, Kind::SwappedOut, Kind::SlowFaults];
+    pub(crate) const ALL: [Kind; 4] =
+        [Kind::Alone, Kind::Fresh, Kind::SwappedOut, Kind::SlowFaults];
 
     /// One word for it.
     pub(crate) fn name(self) -> &'static str {
@@ -48,7 +50,10 @@ impl Kind {
             Kind::Alone => "alone".to_owned(),
             Kind::Fresh => format!("beside reads of {size} into fresh memory"),
             Kind::SwappedOut => format!("beside reads of {size} into memory that was swapped out"),
-            Kind::SlowFaults => format!("beside reads of {size} whose fault handler takes {} ms a page", FAULT.as_millis()),
+            Kind::SlowFaults => format!(
+                "beside reads of {size} whose fault handler takes {} ms a page",
+                FAULT.as_millis()
+            ),
         }
     }
 
@@ -88,7 +93,11 @@ pub(crate) enum Scale {
 impl Scale {
     /// Bytes that the largest cold request reads.
     pub(crate) fn largest(self) -> usize {
-        Kind::ALL.into_iter().map(|kind| kind.request(self)).max().unwrap_or(0)
+        Kind::ALL
+            .into_iter()
+            .map(|kind| kind.request(self))
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -103,24 +112,44 @@ pub(crate) struct ColdMemory {
     cached: usize,
 }
 
-/// How often in a row the kernel is asked in vain to let go of pages, and how long they are given each time to be written.
+/// How often in a row the kernel is asked in vain to let go of pages, and how long they are given
+/// each time to be written.
 const SWAP_TRIES: u32 = 10;
 const SWAP_WAIT: Duration = Duration::from_millis(10);
 
 impl ColdMemory {
-    /// Memory for the cold requests of a round; none for [`Kind::Alone`]. A skip says why there is no such memory here.
+    /// Memory for the cold requests of a round; none for [`Kind::Alone`]. A skip says why there is
+    /// no such memory here.
     pub(crate) fn new(kind: Kind, scale: Scale) -> Result<Option<ColdMemory>, Stop> {
         if kind == Kind::Alone {
             return Ok(None);
         }
         let request = kind.request(scale);
-        let count = if scale == Scale::Full { kind.count() } else { 2 };
+        let count = if scale == Scale::Full {
+            kind.count()
+        } else {
+            2
+        };
         let map = Box::leak(Box::new(Map::anonymous(request * count)?));
-        let mut memory = ColdMemory { kind, map, request, used: 0, cached: 0 };
-        // Huge pages would make 16 faults of 8192. A kernel without them refuses the advice, which is as good.
-        let _ = memory.map.advise(0..memory.map.len(), libc::MADV_NOHUGEPAGE);
+        let mut memory = ColdMemory {
+            kind,
+            map,
+            request,
+            used: 0,
+            cached: 0,
+        };
+        // Huge pages would make 16 faults of 8192. A kernel without them refuses the advice, which
+        // is as good.
+        let _ = memory
+            .map
+            .advise(0..memory.map.len(), libc::MADV_NOHUGEPAGE);
         if kind == Kind::SwappedOut {
-            if std::fs::read_to_string("/proc/swaps").unwrap_or_default().lines().count() < 2 {
+            if std::fs::read_to_string("/proc/swaps")
+                .unwrap_or_default()
+                .lines()
+                .count()
+                < 2
+            {
                 return Err(Stop::Skip("no swap is on (swapon)".to_owned()));
             }
             let piece = pattern::bytes(1, 0, request);
@@ -134,7 +163,13 @@ impl ColdMemory {
     #[cfg(test)]
     pub(crate) fn small() -> Result<ColdMemory, Stop> {
         let map = Box::leak(Box::new(Map::anonymous(64 << 10)?));
-        Ok(ColdMemory { kind: Kind::Fresh, map, request: 8 << 10, used: 0, cached: 0 })
+        Ok(ColdMemory {
+            kind: Kind::Fresh,
+            map,
+            request: 8 << 10,
+            used: 0,
+            cached: 0,
+        })
     }
 
     /// Makes all of it cold. Nothing is in flight.
@@ -142,19 +177,27 @@ impl ColdMemory {
         self.used = 0;
         match self.kind {
             Kind::SwappedOut => self.swap_out(),
-            _ => self.map.advise(0..self.map.len(), libc::MADV_DONTNEED).doing("MADV_DONTNEED"),
+            _ => self
+                .map
+                .advise(0..self.map.len(), libc::MADV_DONTNEED)
+                .doing("MADV_DONTNEED"),
         }
     }
 
-    /// If possible until the pages are with the device only: what is in the swap cache as well comes back without a wait.
+    /// If possible until the pages are with the device only: what is in the swap cache as well
+    /// comes back without a wait.
     fn swap_out(&mut self) -> Result<(), Stop> {
         let pages = self.map.len() / page();
         let (mut least, mut in_vain) = (pages, 0);
         loop {
-            self.map.advise(0..self.map.len(), libc::MADV_PAGEOUT).doing("MADV_PAGEOUT")?;
+            self.map
+                .advise(0..self.map.len(), libc::MADV_PAGEOUT)
+                .doing("MADV_PAGEOUT")?;
             let swapped = self.map.swapped_pages()?;
             if swapped < pages / 16 * 15 {
-                return Err(Stop::Skip(format!("of {pages} pages that were to be swapped out (MADV_PAGEOUT) {swapped} were")));
+                return Err(Stop::Skip(format!(
+                    "of {pages} pages that were to be swapped out (MADV_PAGEOUT) {swapped} were"
+                )));
             }
             let inside = self.map.in_memory().doing("mincore")?;
             self.cached = inside.iter().filter(|&&inside| inside).count();
@@ -163,8 +206,9 @@ impl ColdMemory {
             if self.cached <= pages / 16 || in_vain == SWAP_TRIES {
                 return Ok(());
             }
-            // They are being written. Afterwards they are clean pages of the cache, which the advice reaches only if they are mapped again.
-            // (Where more than half of the swap is in use this is in vain: such a page then loses its place there, and is written anew.)
+            // They are being written. Afterwards they are clean pages of the cache, which the
+            // advice reaches only if they are mapped again. (Where more than half of the swap is in
+            // use this is in vain: such a page then loses its place there, and is written anew.)
             thread::sleep(SWAP_WAIT);
             for (n, _) in inside.iter().enumerate().filter(|(_, inside)| **inside) {
                 std::hint::black_box(self.map.atom(n * page()));
@@ -218,12 +262,15 @@ impl Provider {
         let handler = Userfault::over(map)?;
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            // The handler is dropped at the end of its thread, whatever ends it: pages come by themselves from then on.
+            // The handler is dropped at the end of its thread, whatever ends it: pages come by
+            // themselves from then on.
             let serving = scope.spawn(|| serve(handler, &over));
             let ends = SetWhenDropped(&over);
             let result = work();
             drop(ends);
-            serving.join().unwrap_or_else(|_| Err(std::io::Error::other("the fault handler panicked")))?;
+            serving
+                .join()
+                .unwrap_or_else(|_| Err(std::io::Error::other("the fault handler panicked")))?;
             Ok(result)
         })
     }
@@ -259,17 +306,31 @@ mod tests {
         let mut memory = ColdMemory::small().expect("memory");
         let pieces: Vec<_> = std::iter::from_fn(|| memory.next()).collect();
         assert_eq!(pieces.len(), 8);
-        assert!(pieces.windows(2).all(|pair| pair[1].0.addr() >= pair[0].0.addr() + pair[0].1), "{pieces:?}");
+        assert!(
+            pieces
+                .windows(2)
+                .all(|pair| pair[1].0.addr() >= pair[0].0.addr() + pair[0].1),
+            "{pieces:?}"
+        );
         memory.make_cold().expect("cold");
         assert_eq!(memory.next().map(|piece| piece.0), Some(pieces[0].0));
     }
 
     #[test]
     fn fresh_memory_is_not_there_before_a_round() {
-        let mut memory = ColdMemory::new(Kind::Fresh, Scale::Small).expect("memory").expect("not alone");
+        let mut memory = ColdMemory::new(Kind::Fresh, Scale::Small)
+            .expect("memory")
+            .expect("not alone");
         memory.map.put(0, &[1; 8192]);
         memory.make_cold().expect("cold");
-        assert!(memory.map.in_memory().expect("mincore").iter().all(|inside| !inside));
+        assert!(
+            memory
+                .map
+                .in_memory()
+                .expect("mincore")
+                .iter()
+                .all(|inside| !inside)
+        );
     }
 
     #[test]
@@ -279,8 +340,17 @@ mod tests {
                 let memory = memory.expect("not alone");
                 let pages = memory.map.len() / page();
                 assert!(memory.map.swapped_pages().expect("pagemap") >= pages / 16 * 15);
-                let cached = memory.map.in_memory().expect("mincore").iter().filter(|&&inside| inside).count();
-                assert!(cached <= pages / 16 || memory.caution().is_some(), "{cached} of {pages}");
+                let cached = memory
+                    .map
+                    .in_memory()
+                    .expect("mincore")
+                    .iter()
+                    .filter(|&&inside| inside)
+                    .count();
+                assert!(
+                    cached <= pages / 16 || memory.caution().is_some(),
+                    "{cached} of {pages}"
+                );
             }
             Err(Stop::Skip(reason)) => println!("SKIP swapped-out memory: {reason}"),
             Err(Stop::Fail(reason)) => panic!("{reason}"),

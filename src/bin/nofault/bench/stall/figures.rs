@@ -13,7 +13,8 @@ pub(crate) struct Round {
     pub(crate) latency_us_p99: f64,
     pub(crate) latency_us_p999: f64,
     pub(crate) latency_us_max: f64,
-    /// The same quantile with the reads that a steady stream would have had in the time of a stall: see [`steady`].
+    /// The same quantile with the reads that a steady stream would have had in the time of a stall:
+    /// see [`steady`].
     pub(crate) steady_us_p999: f64,
     /// The longest time from one turn of the loop to the next.
     pub(crate) turn_us_longest: f64,
@@ -29,12 +30,16 @@ fn us(time: Duration) -> f64 {
 /// The smallest value that at least this share of them does not exceed. Of nothing zero.
 fn quantile(sorted: &[Duration], share: f64) -> Duration {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }
 
-/// The reads that were not made because the loop waited: a read that took longer than `interval` is taken for one of a stream that has a read
-/// due every `interval`, and those due while it lasted count too, with what was left of it. (Without that, a stall is seen by the few reads
-/// in flight only, however long it is: coordinated omission.)
+/// The reads that were not made because the loop waited: a read that took longer than `interval` is
+/// taken for one of a stream that has a read due every `interval`, and those due while it lasted
+/// count too, with what was left of it. (Without that, a stall is seen by the few reads in flight
+/// only, however long it is: coordinated omission.)
 fn steady(samples: &[Duration], interval: Duration) -> Vec<Duration> {
     let mut all = samples.to_vec();
     if interval.is_zero() {
@@ -53,7 +58,11 @@ fn steady(samples: &[Duration], interval: Duration) -> Vec<Duration> {
 
 impl Round {
     /// Sorts what it is given. None without a read.
-    pub(crate) fn of(samples: &mut [Duration], cold: &mut [Duration], longest_turn: Duration) -> Option<Round> {
+    pub(crate) fn of(
+        samples: &mut [Duration],
+        cold: &mut [Duration],
+        longest_turn: Duration,
+    ) -> Option<Round> {
         samples.sort_unstable();
         cold.sort_unstable();
         let middle = quantile(samples, 0.5);
@@ -66,7 +75,11 @@ impl Round {
             steady_us_p999: us(quantile(&steady(samples, middle), 0.999)),
             turn_us_longest: us(longest_turn),
             cold_requests: cold.len(),
-            cold_us_p50: if cold.is_empty() { None } else { Some(us(quantile(cold, 0.5))) },
+            cold_us_p50: if cold.is_empty() {
+                None
+            } else {
+                Some(us(quantile(cold, 0.5)))
+            },
         })
     }
 }
@@ -133,7 +146,11 @@ mod tests {
     fn quantiles_are_values_that_were_seen() {
         let sorted = times(1..=1000);
         for (share, seen) in [(0.0, 1), (0.5, 500), (0.99, 990), (0.999, 999), (1.0, 1000)] {
-            assert_eq!(quantile(&sorted, share), Duration::from_micros(seen), "{share}");
+            assert_eq!(
+                quantile(&sorted, share),
+                Duration::from_micros(seen),
+                "{share}"
+            );
         }
         assert_eq!(quantile(&[], 0.5), Duration::ZERO);
         assert_eq!(quantile(&times([3]), 0.999), Duration::from_micros(3));
@@ -141,23 +158,35 @@ mod tests {
 
     #[test]
     fn a_stall_counts_as_all_the_reads_that_were_due_in_it() {
-        // A thousand reads of 10 us, and one that waited for a millisecond: 99 more were due meanwhile.
+        // A thousand reads of 10 us, and one that waited for a millisecond: 99 more were due
+        // meanwhile.
         let mut samples = times((0..1000).map(|_| 10).chain([1000]));
         assert_eq!(steady(&samples, Duration::from_micros(10)).len(), 1001 + 99);
         let round = Round::of(&mut samples, &mut [], Duration::from_micros(1000)).expect("reads");
-        assert_eq!((round.latency_us_p999, round.latency_us_max), (10.0, 1000.0));
+        assert_eq!(
+            (round.latency_us_p999, round.latency_us_max),
+            (10.0, 1000.0)
+        );
         assert_eq!(round.steady_us_p999, 990.0);
         assert_eq!(steady(&samples, Duration::ZERO).len(), 1001);
     }
 
     #[test]
     fn figures_are_medians_and_ratios_are_of_medians() {
-        let round = |us: u64| Round::of(&mut times([us]), &mut times([us]), Duration::ZERO).expect("a read");
+        let round = |us: u64| {
+            Round::of(&mut times([us]), &mut times([us]), Duration::ZERO).expect("a read")
+        };
         let alone = Figures::of(&[round(10), round(10), round(9000)]).expect("rounds");
         let mut beside = Figures::of(&[round(15), round(1), round(70)]).expect("rounds");
         beside.compare(&alone);
-        assert_eq!((alone.latency_us_p999, beside.p999_ratio_to_alone), (10.0, Some(1.5)));
-        assert_eq!((beside.rounds, beside.reads, beside.cold_requests), (3, 3, 3));
+        assert_eq!(
+            (alone.latency_us_p999, beside.p999_ratio_to_alone),
+            (10.0, Some(1.5))
+        );
+        assert_eq!(
+            (beside.rounds, beside.reads, beside.cold_requests),
+            (3, 3, 3)
+        );
         assert!(Figures::of(&[]).is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! The loop of the peers whose requests are futures: one task, which polls them all whenever one has ended.
+//! The loop of the peers whose requests are futures: one task, which polls them all whenever one
+//! has ended.
 
 use std::array;
 use std::future::{Future, poll_fn};
@@ -8,7 +9,8 @@ use std::task::Poll;
 use super::stream::{ColdRequest, Stream};
 use super::{BLOCK, DEPTH, whole};
 
-/// One round. `warm` starts a read of a block at an offset with one of the buffers, `cold` a cold request.
+/// One round. `warm` starts a read of a block at an offset with one of the buffers, `cold` a cold
+/// request.
 pub(crate) async fn drive<B, W, C>(
     stream: &mut Stream<'_>,
     buffers: &mut [Option<B>; DEPTH],
@@ -25,7 +27,11 @@ where
     let mut failed = Ok(());
     let mut begin = true;
     poll_fn(|context| {
-        let now = if std::mem::take(&mut begin) { stream.begin() } else { stream.turn() };
+        let now = if std::mem::take(&mut begin) {
+            stream.begin()
+        } else {
+            stream.turn()
+        };
         if let Some(request) = cold_place.as_mut().as_pin_mut()
             && let Poll::Ready(result) = C::poll(request, context)
         {
@@ -49,8 +55,12 @@ where
                 if failed.is_err() || buffers[place].is_none() {
                     break;
                 }
-                let Some(offset) = stream.next_warm(place, now) else { break };
-                let Some(buffer) = buffers[place].take() else { break };
+                let Some(offset) = stream.next_warm(place, now) else {
+                    break;
+                };
+                let Some(buffer) = buffers[place].take() else {
+                    break;
+                };
                 // Polled at once, so that it knows whom to wake.
                 future.set(Some(warm(buffer, offset)));
             }
@@ -68,7 +78,11 @@ where
                 stream.cold_ended(now);
             }
         }
-        if flying || cold_place.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        if flying || cold_place.is_some() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     })
     .await;
     failed

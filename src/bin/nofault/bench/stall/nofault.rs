@@ -26,7 +26,12 @@ impl Nofault {
     pub(crate) fn new(engine: Engine, warm: &Path, cold: &Path) -> io::Result<Nofault> {
         let pool = engine.pool(DEPTH, BLOCK)?;
         let buffers = array::from_fn(|_| pool.get());
-        Ok(Nofault { buffers, warm: File::open(&engine, warm)?, cold: File::open(&engine, cold)?, engine })
+        Ok(Nofault {
+            buffers,
+            warm: File::open(&engine, warm)?,
+            cold: File::open(&engine, cold)?,
+            engine,
+        })
     }
 
     /// The file of the warm reads.
@@ -47,8 +52,11 @@ impl Peer for Nofault {
             stream,
             &mut self.buffers,
             |buffer, offset| warm.read_at(buffer, offset),
-            // SAFETY: cold memory is never unmapped, and only this request uses its part of it until it has ended.
-            |request| unsafe { cold.read_raw_at(request.address, request.len, request.offset, Policy::Look) },
+            // SAFETY: cold memory is never unmapped, and only this request uses its part of it
+            // until it has ended.
+            |request| unsafe {
+                cold.read_raw_at(request.address, request.len, request.offset, Policy::Look)
+            },
         ))
     }
 }

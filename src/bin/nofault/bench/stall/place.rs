@@ -1,10 +1,12 @@
-//! Where the cold requests read from: a file on another device than the warm one, so that what is seen is the submission and not the disk's
-//! queue.
+//! Where the cold requests read from: a file on another device than the warm one, so that what is
+//! seen is the submission and not the disk's queue.
 //!
-//! The best is an ext4 of its own on a loop device over memory, which takes root and mkfs.ext4. It is mounted nowhere, and device and
-//! filesystem go when the last descriptor is closed, so that not even SIGKILL leaves anything behind. (Not the loop device itself: of
-//! a direct read from a block device io_uring submits only the first 1 MiB on the spot. And not a tmpfs: reads from it always go to io_uring's
-//! workers. In both cases a bare ring would look better than it is on any other file.)
+//! The best is an ext4 of its own on a loop device over memory, which takes root and mkfs.ext4. It
+//! is mounted nowhere, and device and filesystem go when the last descriptor is closed, so that not
+//! even SIGKILL leaves anything behind. (Not the loop device itself: of a direct read from a block
+//! device io_uring submits only the first 1 MiB on the spot. And not a tmpfs: reads from it always
+//! go to io_uring's workers. In both cases a bare ring would look better than it is on any other
+//! file.)
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -32,9 +34,13 @@ pub(crate) struct ColdFile {
 }
 
 impl ColdFile {
-    /// In `dir` if one is named, else on a device of its own if there can be one, else in `otherwise`, where the warm file is. The error is
-    /// the whole line for the user.
-    pub(crate) fn new(dir: Option<&Path>, otherwise: &Path, bytes: usize) -> Result<ColdFile, String> {
+    /// In `dir` if one is named, else on a device of its own if there can be one, else in
+    /// `otherwise`, where the warm file is. The error is the whole line for the user.
+    pub(crate) fn new(
+        dir: Option<&Path>,
+        otherwise: &Path,
+        bytes: usize,
+    ) -> Result<ColdFile, String> {
         if let Some(dir) = dir {
             let mut file = ColdFile::in_dir(dir, bytes)?;
             if let (Ok(cold), Ok(warm)) = (device(dir), device(otherwise))
@@ -45,8 +51,10 @@ impl ColdFile {
             return Ok(file);
         }
         match on_loop(bytes) {
-            Ok(file) => ColdFile::filled(file, bytes, "ext4 on a loop device over memory".to_owned())
-                .map_err(|e| format!("cannot fill the cold file: {e}")),
+            Ok(file) => {
+                ColdFile::filled(file, bytes, "ext4 on a loop device over memory".to_owned())
+                    .map_err(|e| format!("cannot fill the cold file: {e}"))
+            }
             Err(why) => {
                 let mut file = ColdFile::in_dir(otherwise, bytes)?;
                 file.caution = Some(same_device(Some(&why)));
@@ -56,9 +64,14 @@ impl ColdFile {
     }
 
     fn in_dir(dir: &Path, bytes: usize) -> Result<ColdFile, String> {
-        let file = tempfile::tempfile_in(dir).and_then(|file| ColdFile::filled(file, bytes, dir.display().to_string()));
-        let mut file =
-            file.map_err(|e| format!("cannot make the cold file in {}: {e}; name another directory with --cold-dir", dir.display()))?;
+        let file = tempfile::tempfile_in(dir)
+            .and_then(|file| ColdFile::filled(file, bytes, dir.display().to_string()));
+        let mut file = file.map_err(|e| {
+            format!(
+                "cannot make the cold file in {}: {e}; name another directory with --cold-dir",
+                dir.display()
+            )
+        })?;
         if rustix::fs::fstatfs(&file.file).is_ok_and(|found| found.f_type == libc::TMPFS_MAGIC) {
             file.caution = Some(
                 "The cold file is on a tmpfs, whose reads io_uring always hands to its workers: a bare ring stalls less here than on any disk."
@@ -77,7 +90,13 @@ impl ColdFile {
         // Advice, which a tmpfs has no use for.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Ok(ColdFile { file, path, bytes, place, caution: None })
+        Ok(ColdFile {
+            file,
+            path,
+            bytes,
+            place,
+            caution: None,
+        })
     }
 
     /// Where to open it, for as long as this value lives.
@@ -93,7 +112,10 @@ impl ColdFile {
 
 /// For direct reads, or through the page cache where the filesystem refuses those.
 pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
-    let direct = File::options().read(true).custom_flags(libc::O_DIRECT).open(path);
+    let direct = File::options()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path);
     match direct {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => File::open(path),
         other => other,
@@ -101,11 +123,15 @@ pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
 }
 
 fn device(dir: &Path) -> io::Result<u64> {
-    Ok(std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(dir)?))
+    Ok(std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(
+        dir,
+    )?))
 }
 
 fn same_device(why: Option<&str>) -> String {
-    let why = why.map(|why| format!(" There is no device of its own: {why}.")).unwrap_or_default();
+    let why = why
+        .map(|why| format!(" There is no device of its own: {why}."))
+        .unwrap_or_default();
     format!(
         "The cold file is on the same device as the warm one: warm reads wait in the device's queue behind the cold ones, in every \
          column, and the ratios show that too. Name a directory on another disk with --cold-dir.{why}"
@@ -142,36 +168,60 @@ const LOOP_TRIES: usize = 8;
 
 /// A new file in a new ext4 on a new loop device over memory. The error says what is missing.
 fn on_loop(bytes: usize) -> Result<File, String> {
-    let memory = rustix::fs::memfd_create("nofault-cold", rustix::fs::MemfdFlags::CLOEXEC).map_err(|e| format!("memfd_create: {e}"))?;
+    let memory = rustix::fs::memfd_create("nofault-cold", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|e| format!("memfd_create: {e}"))?;
     // The filesystem's own data is far less than half.
-    rustix::fs::ftruncate(&memory, 2 * bytes.max(8 * MIB) as u64).map_err(|e| format!("a memfd: {e}"))?;
+    rustix::fs::ftruncate(&memory, 2 * bytes.max(8 * MIB) as u64)
+        .map_err(|e| format!("a memfd: {e}"))?;
     let device = loop_device(&memory)?;
-    let name = std::fs::read_link(format!("/proc/self/fd/{}", device.as_raw_fd())).map_err(|e| format!("the loop device's name: {e}"))?;
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", device.as_raw_fd()))
+        .map_err(|e| format!("the loop device's name: {e}"))?;
     make_ext4(&name)?;
-    let step = |what: &'static str| move |e: rustix::io::Errno| format!("{what} for a mount of its own: {}", io::Error::from(e));
-    let context = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("fsopen"))?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), "source", &name).map_err(step("fsconfig"))?;
+    let step = |what: &'static str| {
+        move |e: rustix::io::Errno| format!("{what} for a mount of its own: {}", io::Error::from(e))
+    };
+    let context =
+        rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("fsopen"))?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), "source", &name)
+        .map_err(step("fsconfig"))?;
     rustix::mount::fsconfig_create(context.as_fd()).map_err(step("fsconfig"))?;
-    let mount = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOATIME)
-        .map_err(step("fsmount"))?;
+    let mount = rustix::mount::fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NOATIME,
+    )
+    .map_err(step("fsmount"))?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&mount, ".", flags, Mode::RUSR | Mode::WUSR).map_err(step("a file"))?;
+    let file =
+        rustix::fs::openat(&mount, ".", flags, Mode::RUSR | Mode::WUSR).map_err(step("a file"))?;
     Ok(file.into())
 }
 
 /// A loop device over this file. It is free again when nobody has it open or mounted any more.
 fn loop_device(over: &OwnedFd) -> Result<File, String> {
-    let control = File::options().read(true).write(true).open("/dev/loop-control");
+    let control = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control");
     let control = control.map_err(|e| format!("/dev/loop-control: {e}; it takes root"))?;
     for _ in 0..LOOP_TRIES {
         // SAFETY: a request without an argument.
         let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) };
         if number < 0 {
-            return Err(format!("no free loop device: {}", io::Error::last_os_error()));
+            return Err(format!(
+                "no free loop device: {}",
+                io::Error::last_os_error()
+            ));
         }
         let path = format!("/dev/loop{number}");
-        let device = File::options().read(true).write(true).open(&path).map_err(|e| format!("{path}: {e}"))?;
-        let is_device = device.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+        let device = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|e| format!("{path}: {e}"))?;
+        let is_device = device
+            .metadata()
+            .is_ok_and(|metadata| metadata.file_type().is_block_device());
         if !is_device {
             return Err(format!("{path} is no device"));
         }
@@ -194,19 +244,42 @@ fn loop_device(over: &OwnedFd) -> Result<File, String> {
 fn make_ext4(device: &Path) -> Result<(), String> {
     let run = |program: &str| {
         // No journal: nobody recovers it. All tables now: no kernel thread writes them meanwhile.
-        let options = ["-q", "-F", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=0"];
-        Command::new(program).args(options).arg(device).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()
+        let options = [
+            "-q",
+            "-F",
+            "-O",
+            "^has_journal",
+            "-m",
+            "0",
+            "-E",
+            "lazy_itable_init=0",
+        ];
+        Command::new(program)
+            .args(options)
+            .arg(device)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .output()
     };
     // Where a user's PATH does not lead.
     let mut made = run("mkfs.ext4");
     for place in ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"] {
-        if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        if made
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
             made = run(place);
         }
     }
     match made {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("mkfs.ext4: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "))),
+        Ok(output) => Err(format!(
+            "mkfs.ext4: {}",
+            String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .replace('\n', " ")
+        )),
         Err(error) => Err(format!("mkfs.ext4: {error}")),
     }
 }

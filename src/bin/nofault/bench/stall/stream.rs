@@ -1,7 +1,8 @@
 //! One round: which reads there are and when, and what was seen of them. No I/O.
 //!
-//! Every peer takes its requests from the same [`Stream`] and reports to it in the same way: [`Stream::turn`] as soon as the thread has
-//! completions in hand, then `ended` and `next` for each of them with the time of that turn, then [`Stream::next_cold`].
+//! Every peer takes its requests from the same [`Stream`] and reports to it in the same way:
+//! [`Stream::turn`] as soon as the thread has completions in hand, then `ended` and `next` for each
+//! of them with the time of that turn, then [`Stream::next_cold`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use super::figures::Round;
 use super::{BLOCK, DEPTH};
 use crate::check::pattern::Random;
 
-/// Cold requests are made at multiples of this from the beginning of the round, one at a time: where one is still under way, at the next.
+/// Cold requests are made at multiples of this from the beginning of the round, one at a time:
+/// where one is still under way, at the next.
 const PERIOD: Duration = Duration::from_millis(5);
 
 /// Reads of a round at most.
@@ -32,7 +34,13 @@ impl Desk {
         let mut samples = vec![Duration::MAX; READS_MAX];
         // All its pages are there from now on.
         samples.clear();
-        Desk { random: Random::new(7), samples, cold_samples: Vec::new(), warm_blocks: (warm_file / BLOCK).max(1), cold_file }
+        Desk {
+            random: Random::new(7),
+            samples,
+            cold_samples: Vec::new(),
+            warm_blocks: (warm_file / BLOCK).max(1),
+            cold_file,
+        }
     }
 }
 
@@ -61,7 +69,8 @@ pub(crate) struct Stream<'a> {
     last_turn: Instant,
     longest_turn: Duration,
     due: [Instant; DEPTH],
-    /// Reads that are still not to be counted, nor the turns until then: the first ones start all at once.
+    /// Reads that are still not to be counted, nor the turns until then: the first ones start all
+    /// at once.
     skipped: usize,
     cold_since: Option<Instant>,
     cold_due: Instant,
@@ -70,7 +79,11 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// The cold memory, if there is to be any, is cold.
-    pub(crate) fn new(desk: &'a mut Desk, cold: Option<&'a mut ColdMemory>, limits: Limits<'a>) -> Stream<'a> {
+    pub(crate) fn new(
+        desk: &'a mut Desk,
+        cold: Option<&'a mut ColdMemory>,
+        limits: Limits<'a>,
+    ) -> Stream<'a> {
         desk.samples.clear();
         desk.cold_samples.clear();
         let now = Instant::now();
@@ -105,7 +118,9 @@ impl<'a> Stream<'a> {
 
     fn turn_at(&mut self, now: Instant) -> Instant {
         if self.skipped == 0 {
-            self.longest_turn = self.longest_turn.max(now.saturating_duration_since(self.last_turn));
+            self.longest_turn = self
+                .longest_turn
+                .max(now.saturating_duration_since(self.last_turn));
         }
         self.last_turn = now;
         now
@@ -114,13 +129,17 @@ impl<'a> Stream<'a> {
     /// Whether nothing new is to be begun, but for warm reads beside a cold one that is under way.
     fn over(&self, now: Instant) -> bool {
         let stopped = self.limits.stop.load(Ordering::Relaxed) != 0;
-        // A round without a single read, or without a cold request where there should be some, would be no measurement.
-        let something = !self.desk.samples.is_empty() && (self.cold.is_none() || !self.desk.cold_samples.is_empty());
-        let enough = now.saturating_duration_since(self.begun) >= self.limits.time || self.cold_spent;
+        // A round without a single read, or without a cold request where there should be some,
+        // would be no measurement.
+        let something = !self.desk.samples.is_empty()
+            && (self.cold.is_none() || !self.desk.cold_samples.is_empty());
+        let enough =
+            now.saturating_duration_since(self.begun) >= self.limits.time || self.cold_spent;
         stopped || self.desk.samples.len() >= READS_MAX || (something && enough)
     }
 
-    /// The offset of the next warm read of this place, or none when the round is over. The read is due now, whenever the peer submits it.
+    /// The offset of the next warm read of this place, or none when the round is over. The read is
+    /// due now, whenever the peer submits it.
     pub(crate) fn next_warm(&mut self, place: usize, now: Instant) -> Option<u64> {
         if self.cold_since.is_none() && self.over(now) {
             return None;
@@ -134,7 +153,9 @@ impl<'a> Stream<'a> {
         if self.skipped > 0 {
             self.skipped -= 1;
         } else if self.desk.samples.len() < READS_MAX {
-            self.desk.samples.push(now.saturating_duration_since(self.due[place]));
+            self.desk
+                .samples
+                .push(now.saturating_duration_since(self.due[place]));
         }
     }
 
@@ -149,20 +170,32 @@ impl<'a> Stream<'a> {
         };
         self.cold_since = Some(now);
         let offset = self.desk.random.below((self.desk.cold_file / len).max(1)) * len;
-        Some(ColdRequest { address, len, offset: offset as u64 })
+        Some(ColdRequest {
+            address,
+            len,
+            offset: offset as u64,
+        })
     }
 
     /// The cold request has ended.
     pub(crate) fn cold_ended(&mut self, now: Instant) {
-        let Some(since) = self.cold_since.take() else { return };
-        self.desk.cold_samples.push(now.saturating_duration_since(since));
+        let Some(since) = self.cold_since.take() else {
+            return;
+        };
+        self.desk
+            .cold_samples
+            .push(now.saturating_duration_since(since));
         let periods = now.saturating_duration_since(self.begun).as_nanos() / PERIOD.as_nanos();
         self.cold_due = self.begun + PERIOD * (u32::try_from(periods).unwrap_or(u32::MAX - 1) + 1);
     }
 
     /// What the round has shown; none if no read was counted.
     pub(crate) fn round(self) -> Option<Round> {
-        Round::of(&mut self.desk.samples, &mut self.desk.cold_samples, self.longest_turn)
+        Round::of(
+            &mut self.desk.samples,
+            &mut self.desk.cold_samples,
+            self.longest_turn,
+        )
     }
 }
 
@@ -175,7 +208,10 @@ mod tests {
     }
 
     fn limits(stop: &AtomicUsize) -> Limits<'_> {
-        Limits { time: ms(100), stop }
+        Limits {
+            time: ms(100),
+            stop,
+        }
     }
 
     #[test]
@@ -184,19 +220,31 @@ mod tests {
         let mut desk = Desk::new(1 << 20, 1 << 20);
         let mut stream = Stream::new(&mut desk, None, limits(&stop));
         let begun = stream.begin();
-        // The burst at the beginning, which is not counted; then a turn that lasts 20 ms; then one of 1 ms.
+        // The burst at the beginning, which is not counted; then a turn that lasts 20 ms; then one
+        // of 1 ms.
         for after in [0, 1, 21, 22] {
             let now = stream.turn_at(begun + ms(after));
             for place in 0..DEPTH {
                 if after > 0 {
                     stream.warm_ended(place, now);
                 }
-                assert!(stream.next_warm(place, now).is_some_and(|offset| offset < 1 << 20 && offset % BLOCK as u64 == 0));
+                assert!(
+                    stream
+                        .next_warm(place, now)
+                        .is_some_and(|offset| offset < 1 << 20 && offset % BLOCK as u64 == 0)
+                );
             }
         }
         let round = stream.round().expect("reads were counted");
         assert_eq!((round.reads, round.cold_requests), (2 * DEPTH, 0));
-        assert_eq!((round.latency_us_p50, round.latency_us_max, round.turn_us_longest), (1e3, 20e3, 20e3));
+        assert_eq!(
+            (
+                round.latency_us_p50,
+                round.latency_us_max,
+                round.turn_us_longest
+            ),
+            (1e3, 20e3, 20e3)
+        );
     }
 
     #[test]
@@ -222,7 +270,10 @@ mod tests {
         // The time is over, but the second cold request is not.
         assert!(stream.next_warm(0, at(200)).is_some());
         stream.cold_ended(at(201));
-        assert_eq!((stream.next_warm(0, at(201)), stream.next_cold(at(206))), (None, None));
+        assert_eq!(
+            (stream.next_warm(0, at(201)), stream.next_cold(at(206))),
+            (None, None)
+        );
         assert_eq!(stream.round().map(|round| round.cold_requests), Some(2));
     }
 

@@ -8,8 +8,12 @@ const NAME: usize = 18;
 
 /// Two lines above the figures.
 pub(crate) fn head() -> [String; 2] {
-    let names = ["p50", "p99", "p99.9", "longest", "p99.9", "longest", "one cold", "p99.9"];
-    let under = ["latency", "latency", "latency", "latency", "steady", "turn", "request", "/ alone"];
+    let names = [
+        "p50", "p99", "p99.9", "longest", "p99.9", "longest", "one cold", "p99.9",
+    ];
+    let under = [
+        "latency", "latency", "latency", "latency", "steady", "turn", "request", "/ alone",
+    ];
     [columns("", names), columns("", under)]
 }
 
@@ -27,7 +31,11 @@ pub(crate) fn title(row: &Row) -> String {
 pub(crate) fn lines(row: &Row, width: usize) -> Vec<String> {
     match &row.skipped {
         Some(reason) => vec![cut(format!("  skipped: {reason}"), width)],
-        None => row.columns.iter().map(|cell| cut(line(cell), width)).collect(),
+        None => row
+            .columns
+            .iter()
+            .map(|cell| cut(line(cell), width))
+            .collect(),
     }
 }
 
@@ -42,28 +50,57 @@ fn line(cell: &Cell) -> String {
 fn figures_line(name: &str, f: &Figures) -> String {
     let ratio = f.p999_ratio_to_alone.map_or_else(|| "-".to_owned(), ratio);
     let cold = f.cold_us_p50.map_or_else(|| "-".to_owned(), units::time_us);
-    let times =
-        [f.latency_us_p50, f.latency_us_p99, f.latency_us_p999, f.latency_us_max, f.steady_us_p999, f.turn_us_longest].map(units::time_us);
-    columns(name, [&times[0], &times[1], &times[2], &times[3], &times[4], &times[5], &cold, &ratio])
+    let times = [
+        f.latency_us_p50,
+        f.latency_us_p99,
+        f.latency_us_p999,
+        f.latency_us_max,
+        f.steady_us_p999,
+        f.turn_us_longest,
+    ]
+    .map(units::time_us);
+    columns(
+        name,
+        [
+            &times[0], &times[1], &times[2], &times[3], &times[4], &times[5], &cold, &ratio,
+        ],
+    )
 }
 
 fn ratio(value: f64) -> String {
-    if value >= 99.95 { format!("{value:.0}x") } else { format!("{value:.2}x") }
+    if value >= 99.95 {
+        format!("{value:.0}x")
+    } else {
+        format!("{value:.2}x")
+    }
 }
 
 fn cut(text: String, width: usize) -> String {
-    if text.chars().count() <= width { text } else { text.chars().take(width - 1).chain(['…']).collect() }
+    if text.chars().count() <= width {
+        text
+    } else {
+        text.chars().take(width - 1).chain(['…']).collect()
+    }
 }
 
 /// One line for each column: its ratios.
 pub(crate) fn verdict(rows: &[Row]) -> Vec<String> {
-    let Some(names) = rows.first().map(|row| row.columns.iter().map(|cell| cell.column)) else { return Vec::new() };
+    let Some(names) = rows
+        .first()
+        .map(|row| row.columns.iter().map(|cell| cell.column))
+    else {
+        return Vec::new();
+    };
     let said = |name: &str| {
         let ratios: Vec<String> = rows
             .iter()
             .filter_map(|row| {
                 let cell = row.columns.iter().find(|cell| cell.column == name)?;
-                Some(format!("{} {}", row.name, ratio(cell.figures?.p999_ratio_to_alone?)))
+                Some(format!(
+                    "{} {}",
+                    row.name,
+                    ratio(cell.figures?.p999_ratio_to_alone?)
+                ))
             })
             .collect();
         (!ratios.is_empty()).then(|| ratios.join(", "))
@@ -71,8 +108,15 @@ pub(crate) fn verdict(rows: &[Row]) -> Vec<String> {
     names
         .enumerate()
         .filter_map(|(n, name)| {
-            let to_reach = if n == 0 { format!(" (to reach: at most {TO_REACH})") } else { String::new() };
-            Some(format!("p99.9 beside cold requests / alone, {name}: {}{to_reach}", said(name)?))
+            let to_reach = if n == 0 {
+                format!(" (to reach: at most {TO_REACH})")
+            } else {
+                String::new()
+            };
+            Some(format!(
+                "p99.9 beside cold requests / alone, {name}: {}{to_reach}",
+                said(name)?
+            ))
         })
         .collect()
 }
@@ -99,21 +143,43 @@ mod tests {
     }
 
     fn rows(scale: f64) -> Vec<Row> {
-        let cell = |column, figures, unavailable| Cell { column, figures, unavailable };
+        let cell = |column, figures, unavailable| Cell {
+            column,
+            figures,
+            unavailable,
+        };
         let cells = vec![
             cell("nofault", Some(figures(scale)), None),
-            cell("bare io_uring", None, Some("EPERM: ".to_owned() + &"why ".repeat(50))),
+            cell(
+                "bare io_uring",
+                None,
+                Some("EPERM: ".to_owned() + &"why ".repeat(50)),
+            ),
             cell("bare, all async", None, None),
         ];
-        let row = |skipped, columns| Row { name: "fresh", title: "beside".to_owned(), skipped, columns };
-        vec![row(None, cells), row(Some("no swap".to_owned()), Vec::new())]
+        let row = |skipped, columns| Row {
+            name: "fresh",
+            title: "beside".to_owned(),
+            skipped,
+            columns,
+        };
+        vec![
+            row(None, cells),
+            row(Some("no swap".to_owned()), Vec::new()),
+        ]
     }
 
     #[test]
     fn lines_are_bounded_and_their_figures_stand_apart() {
         for scale in [0.0, 0.001, 1.0, 100.0, 1000.0] {
             for row in rows(scale) {
-                assert!(lines(&row, 100).iter().all(|line| line.chars().count() <= 100), "{:?}", lines(&row, 100));
+                assert!(
+                    lines(&row, 100)
+                        .iter()
+                        .all(|line| line.chars().count() <= 100),
+                    "{:?}",
+                    lines(&row, 100)
+                );
             }
         }
         for scale in [0.001, 1.0, 100.0] {
@@ -127,8 +193,14 @@ mod tests {
     fn what_is_missing_says_so() {
         let all: Vec<String> = rows(1.0).iter().flat_map(|row| lines(row, 100)).collect();
         for part in ["not available: EPERM", "not measured", "skipped: no swap"] {
-            assert!(all.iter().any(|line| line.contains(part)), "{part}: {all:?}");
+            assert!(
+                all.iter().any(|line| line.contains(part)),
+                "{part}: {all:?}"
+            );
         }
-        assert_eq!(verdict(&rows(1.0)), ["p99.9 beside cold requests / alone, nofault: fresh 12.34x (to reach: at most 1.5)"]);
+        assert_eq!(
+            verdict(&rows(1.0)),
+            ["p99.9 beside cold requests / alone, nofault: fresh 12.34x (to reach: at most 1.5)"]
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! One thread writes behind the end of an empty file, another allocates its beginning at the same moment: the size is that of both.
+//! One thread writes behind the end of an empty file, another allocates its beginning at the same
+//! moment: the size is that of both.
 //!
-//! generic/586: XFS took the size for the allocation before it had the lock, and set it after the write had grown the file.
+//! generic/586: XFS took the size for the allocation before it had the lock, and set it after the
+//! write had grown the file.
 
 use crate::check::io::{Io, Open};
 use crate::check::memory::Map;
@@ -47,9 +49,9 @@ fn run(cx: &Context) -> Outcome {
             io.write_all(file, map.piece(0..len), start)
         } else {
             match io.allocate(file, 0, allocated) {
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                    Err(Stop::Skip("the filesystem cannot allocate ahead (EOPNOTSUPP)".to_owned()))
-                }
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(Stop::Skip(
+                    "the filesystem cannot allocate ahead (EOPNOTSUPP)".to_owned(),
+                )),
                 other => other.doing("allocate"),
             }
         };
@@ -62,7 +64,11 @@ fn run(cx: &Context) -> Outcome {
         wanted[start..start + len].copy_from_slice(&bytes(SEED, 0, len));
         let words = format!("allocated {allocated}, wrote {len} at {start}");
         let size = std::fs::metadata(&path)?.len();
-        ensure!(size == wanted.len() as u64, "{words}: the size is {size} instead of {}", wanted.len());
+        ensure!(
+            size == wanted.len() as u64,
+            "{words}: the size is {size} instead of {}",
+            wanted.len()
+        );
         let wrong = difference(&cx.contents(&path)?, &wanted, 0);
         ensure!(wrong.is_none(), "{words}: {}", wrong.unwrap_or_default());
         Ok(())

@@ -1,5 +1,5 @@
-//! One thread appends, another reads at the end all the time: whatever it gets is what was appended, never zeros of a page that has its place
-//! but not its bytes yet.
+//! One thread appends, another reads at the end all the time: whatever it gets is what was
+//! appended, never zeros of a page that has its place but not its bytes yet.
 //!
 //! generic/465: the size grew before the direct write's data was on the disk.
 
@@ -32,17 +32,31 @@ fn run(cx: &Context) -> Outcome {
     let path = cx.path("file");
     let most = cx.at_most(16 << 20, 64 * page());
     // In whole pages, then also ragged, then to a descriptor that appends by itself.
-    for (how, ragged) in [(Open::Create, false), (Open::Create, true), (Open::Append, false)] {
+    for (how, ragged) in [
+        (Open::Create, false),
+        (Open::Create, true),
+        (Open::Append, false),
+    ] {
         std::fs::write(&path, b"")?;
         let make = || {
             let mut io = cx.io()?;
             let file = io.file(&path, Open::Read)?;
-            Ok(Reader { io, file, map: Map::anonymous(64 * page())?, random: cx.random() })
+            Ok(Reader {
+                io,
+                file,
+                map: Map::anonymous(64 * page())?,
+                random: cx.random(),
+            })
         };
         let work = || append(cx, &path, how, ragged, most);
-        race::beside(make, |reader| read(reader, &path), work).doing(format_args!("{how:?}, ragged: {ragged}"))?;
+        race::beside(make, |reader| read(reader, &path), work)
+            .doing(format_args!("{how:?}, ragged: {ragged}"))?;
         let wrong = mismatch(&cx.contents(&path)?, SEED, 0);
-        ensure!(wrong.is_none(), "{how:?}, ragged: {ragged}, at the end: {}", wrong.unwrap_or_default());
+        ensure!(
+            wrong.is_none(),
+            "{how:?}, ragged: {ragged}, at the end: {}",
+            wrong.unwrap_or_default()
+        );
     }
     Ok(())
 }
@@ -50,7 +64,14 @@ fn run(cx: &Context) -> Outcome {
 fn append(cx: &Context, path: &Path, how: Open, ragged: bool, most: usize) -> Outcome {
     let mut io = cx.io()?;
     // The reader has the file open already: it is not made anew.
-    let file = io.file(path, if how == Open::Append { how } else { Open::Write })?;
+    let file = io.file(
+        path,
+        if how == Open::Append {
+            how
+        } else {
+            Open::Write
+        },
+    )?;
     let unit = if ragged { io.unit(file) } else { page() };
     if ragged && unit > 1 {
         return Ok(());
@@ -64,7 +85,11 @@ fn append(cx: &Context, path: &Path, how: Open, ragged: bool, most: usize) -> Ou
             break;
         }
         map.put(0, &bytes(SEED, end, len));
-        io.write_all(file, map.piece(0..len), if how == Open::Append { 0 } else { end })?;
+        io.write_all(
+            file,
+            map.piece(0..len),
+            if how == Open::Append { 0 } else { end },
+        )?;
         end += len;
     }
     let size = std::fs::metadata(path).doing("stat")?.len();
@@ -78,9 +103,18 @@ fn read(reader: &mut Reader, path: &Path) -> Outcome {
     // Around the end, where there was nothing a moment ago.
     let start = (size + 8 * page()).saturating_sub(reader.random.below(48 * page())) / unit * unit;
     let len = (1 + reader.random.below(64 * page() / unit)) * unit;
-    let count = reader.io.read(reader.file, reader.map.piece(0..len), start)?;
+    let count = reader
+        .io
+        .read(reader.file, reader.map.piece(0..len), start)?;
     let wrong = mismatch(&reader.map.get(0..count), SEED, start);
-    ensure!(wrong.is_none(), "a read of {len} bytes at {start} gave {count}, of which {}", wrong.unwrap_or_default());
-    ensure!(count >= len.min(size.saturating_sub(start)), "a read of {len} bytes at {start} of at least {size} gave {count}");
+    ensure!(
+        wrong.is_none(),
+        "a read of {len} bytes at {start} gave {count}, of which {}",
+        wrong.unwrap_or_default()
+    );
+    ensure!(
+        count >= len.min(size.saturating_sub(start)),
+        "a read of {len} bytes at {start} of at least {size} gave {count}"
+    );
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! Appends from memory that was never touched, or that is a cold mapping of another file: the count is whole, and the file grows by exactly
-//! that.
+//! Appends from memory that was never touched, or that is a cold mapping of another file: the count
+//! is whole, and the file grows by exactly that.
 //!
-//! generic/362: btrfs faulted the buffer in, tried again, and took the position from the grown file, so that the data was appended twice.
+//! generic/362: btrfs faulted the buffer in, tried again, and took the position from the grown
+//! file, so that the data was appended twice.
 
 use crate::check::io::Open;
 use crate::check::memory::{Map, page};
@@ -26,7 +27,11 @@ fn run(cx: &Context) -> Outcome {
     let path = cx.path("file");
     for round in race::rounds(12) {
         let _ = std::fs::remove_file(&path);
-        let how = if round % 2 == 0 { Open::Append } else { Open::Create };
+        let how = if round % 2 == 0 {
+            Open::Append
+        } else {
+            Open::Create
+        };
         let file = io.file(&path, how)?;
         let mut wanted = Vec::new();
         for append in 0..APPENDS {
@@ -34,7 +39,11 @@ fn run(cx: &Context) -> Outcome {
             // Where the descriptor does not say so, the offset is the end.
             let offset = if how == Open::Append { 0 } else { wanted.len() };
             let count = io.write(file, map.piece(0..bytes.len()), offset)?;
-            ensure!(count == bytes.len(), "{how:?}: an append of {} bytes gave {count}", bytes.len());
+            ensure!(
+                count == bytes.len(),
+                "{how:?}: an append of {} bytes gave {count}",
+                bytes.len()
+            );
             wanted.extend(bytes);
             let size = std::fs::metadata(&path).doing("stat")?.len();
             ensure!(
@@ -52,8 +61,15 @@ fn run(cx: &Context) -> Outcome {
     Ok(())
 }
 
-/// Memory to append, and what it holds: anonymous (zeros) for even numbers, else a cold mapping of a file.
-fn memory(cx: &Context, random: &mut Random, number: usize, unit: usize, most: usize) -> Result<(Map, Vec<u8>), Stop> {
+/// Memory to append, and what it holds: anonymous (zeros) for even numbers, else a cold mapping of
+/// a file.
+fn memory(
+    cx: &Context,
+    random: &mut Random,
+    number: usize,
+    unit: usize,
+    most: usize,
+) -> Result<(Map, Vec<u8>), Stop> {
     let len = (1 + random.below(most / unit)) * unit;
     if number.is_multiple_of(2) {
         let map = Map::anonymous(len)?;

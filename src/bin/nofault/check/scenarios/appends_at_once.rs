@@ -1,7 +1,9 @@
-//! Several appends in flight on one descriptor opened with O_APPEND: in whichever order they land, each is in the file whole and once.
+//! Several appends in flight on one descriptor opened with O_APPEND: in whichever order they land,
+//! each is in the file whole and once.
 //!
-//! Our own. XFS (seen on Linux 6.18) lets aligned direct writes share its lock and takes the end of the file for each of them under it, so
-//! that they are written over each other: all report success, and all but one are lost.
+//! Our own. XFS (seen on Linux 6.18) lets aligned direct writes share its lock and takes the end of
+//! the file for each of them under it, so that they are written over each other: all report
+//! success, and all but one are lost.
 
 use std::path::Path;
 
@@ -39,7 +41,15 @@ fn run(cx: &Context) -> Outcome {
     Ok(())
 }
 
-fn at_once(cx: &Context, io: &mut dyn Io, file: FileId, path: &Path, random: &mut Random, most: usize, before: Vec<u8>) -> Outcome {
+fn at_once(
+    cx: &Context,
+    io: &mut dyn Io,
+    file: FileId,
+    path: &Path,
+    random: &mut Random,
+    most: usize,
+    before: Vec<u8>,
+) -> Outcome {
     let unit = io.unit(file);
     let mut appends = Vec::new();
     for _ in 0..APPENDS {
@@ -48,19 +58,43 @@ fn at_once(cx: &Context, io: &mut dyn Io, file: FileId, path: &Path, random: &mu
         map.put(0, &content);
         appends.push((map, content));
     }
-    let requests: Vec<_> = appends.iter().map(|(map, content)| Request::write(file, map.piece(0..content.len()), 0)).collect();
+    let requests: Vec<_> = appends
+        .iter()
+        .map(|(map, content)| Request::write(file, map.piece(0..content.len()), 0))
+        .collect();
     for (result, (_, content)) in io.run(&requests, None)?.iter().zip(&appends) {
-        ensure!(matches!(result, Ok(count) if *count == content.len()), "an append of {} bytes gave {}", content.len(), told(result));
+        ensure!(
+            matches!(result, Ok(count) if *count == content.len()),
+            "an append of {} bytes gave {}",
+            content.len(),
+            told(result)
+        );
     }
     let seen = cx.contents(path)?;
-    let size = before.len() + appends.iter().map(|(_, content)| content.len()).sum::<usize>();
-    ensure!(seen.len() == size, "all {APPENDS} appends succeeded, and the file has {} bytes instead of {size}", seen.len());
-    ensure!(seen.starts_with(&before), "appends changed what was there before");
+    let size = before.len()
+        + appends
+            .iter()
+            .map(|(_, content)| content.len())
+            .sum::<usize>();
+    ensure!(
+        seen.len() == size,
+        "all {APPENDS} appends succeeded, and the file has {} bytes instead of {size}",
+        seen.len()
+    );
+    ensure!(
+        seen.starts_with(&before),
+        "appends changed what was there before"
+    );
     let mut rest = &seen[before.len()..];
     while !rest.is_empty() {
         let at = seen.len() - rest.len();
-        let Some(index) = appends.iter().position(|(_, content)| rest.starts_with(content)) else {
-            return Err(Stop::Fail(format!("at {at} of {size} begins none of the appends that are missing")));
+        let Some(index) = appends
+            .iter()
+            .position(|(_, content)| rest.starts_with(content))
+        else {
+            return Err(Stop::Fail(format!(
+                "at {at} of {size} begins none of the appends that are missing"
+            )));
         };
         let (_, content) = appends.swap_remove(index);
         rest = &rest[content.len()..];

@@ -1,7 +1,8 @@
-//! A thread changes the buffer while it is being written. The write is whole and no error, each byte in the file is an old or a new one, and
-//! the file can be read afterwards.
+//! A thread changes the buffer while it is being written. The write is whole and no error, each
+//! byte in the file is an old or a new one, and the file can be read afterwards.
 //!
-//! generic/761: on btrfs the checksum was of other bytes than those on the disk, and each later read failed with EIO.
+//! generic/761: on btrfs the checksum was of other bytes than those on the disk, and each later
+//! read failed with EIO.
 
 use crate::check::io::Open;
 use crate::check::memory::{Map, page};
@@ -25,7 +26,10 @@ fn run(cx: &Context) -> Outcome {
     map.put(0, &vec![OLD; len]);
     let flip = |random: &mut crate::check::pattern::Random| {
         for _ in 0..256 {
-            map.set_atom(random.below(len), if random.below(2) == 0 { OLD } else { NEW });
+            map.set_atom(
+                random.below(len),
+                if random.below(2) == 0 { OLD } else { NEW },
+            );
         }
         Ok(())
     };
@@ -43,20 +47,47 @@ fn writes(cx: &Context, map: &Map, len: usize) -> Outcome {
     for round in race::rounds(60) {
         // Whole, then with ragged edges or misaligned memory where the way takes it.
         let cut = random.below(len / 2 / unit) * unit;
-        let start = if round % 2 == 0 { 0 } else { random.below(8 * page() / unit) * unit };
+        let start = if round % 2 == 0 {
+            0
+        } else {
+            random.below(8 * page() / unit) * unit
+        };
         let piece = cut..len;
-        let count = io.write(file, map.piece(piece.clone()), start).doing(format_args!("round {round}"))?;
-        ensure!(count == piece.len(), "round {round}: a write of {} gave {count}", piece.len());
+        let count = io
+            .write(file, map.piece(piece.clone()), start)
+            .doing(format_args!("round {round}"))?;
+        ensure!(
+            count == piece.len(),
+            "round {round}: a write of {} gave {count}",
+            piece.len()
+        );
         size = size.max(start + count);
         // From the disk, where checksums are looked at.
         cx.cool(&path)?;
         let seen = cx.contents(&path).doing(format_args!("round {round}"))?;
-        ensure!(seen.len() == size, "round {round}: the file has {} bytes instead of {}", seen.len(), size);
+        ensure!(
+            seen.len() == size,
+            "round {round}: the file has {} bytes instead of {}",
+            seen.len(),
+            size
+        );
         let known = |byte: &u8| matches!(*byte, OLD | NEW);
-        let strange = seen.iter().skip(start).take(count).position(|byte| !known(byte));
-        ensure!(strange.is_none(), "round {round}: the byte at {strange:?} was never in the buffer");
-        let read = io.read(file, back.piece(0..count), start).doing(format_args!("round {round}"))?;
-        ensure!(back.get(0..read) == seen[start..start + read], "round {round}: both ways of reading differ");
+        let strange = seen
+            .iter()
+            .skip(start)
+            .take(count)
+            .position(|byte| !known(byte));
+        ensure!(
+            strange.is_none(),
+            "round {round}: the byte at {strange:?} was never in the buffer"
+        );
+        let read = io
+            .read(file, back.piece(0..count), start)
+            .doing(format_args!("round {round}"))?;
+        ensure!(
+            back.get(0..read) == seen[start..start + read],
+            "round {round}: both ways of reading differ"
+        );
     }
     Ok(())
 }

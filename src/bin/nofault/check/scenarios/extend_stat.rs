@@ -1,4 +1,5 @@
-//! A write that extends the file has ended: stat(2) gives the new size. Meanwhile another thread sees the size grow and never shrink.
+//! A write that extends the file has ended: stat(2) gives the new size. Meanwhile another thread
+//! sees the size grow and never shrink.
 //!
 //! generic/207: the completion was told before the size was updated.
 
@@ -46,7 +47,12 @@ fn extend(cx: &Context, path: &Path) -> Outcome {
     for _ in race::rounds(1000) {
         let count = if random.below(4) == 0 { FLIGHTS } else { 1 };
         // Sometimes with a hole before it.
-        let mut next = end + if random.below(4) == 0 { random.below(4 * page()) / unit * unit } else { 0 };
+        let mut next = end
+            + if random.below(4) == 0 {
+                random.below(4 * page()) / unit * unit
+            } else {
+                0
+            };
         let mut requests = Vec::new();
         for _ in 0..count {
             // Ragged neighbours in flight would share pages, so several are of whole pages.
@@ -60,10 +66,18 @@ fn extend(cx: &Context, path: &Path) -> Outcome {
             return Ok(());
         }
         for result in io.run(&requests, None)? {
-            ensure!(result.is_ok(), "a write of {} at {end} gave {}", next - end, told(&result));
+            ensure!(
+                result.is_ok(),
+                "a write of {} at {end} gave {}",
+                next - end,
+                told(&result)
+            );
         }
         let seen = size(path)?;
-        ensure!(seen == next, "after {count} writes from {end} to {next} the size is {seen}");
+        ensure!(
+            seen == next,
+            "after {count} writes from {end} to {next} the size is {seen}"
+        );
         end = next;
     }
     Ok(())

@@ -1,6 +1,8 @@
-//! A hole, or an unwritten block, is filled, and as soon as the write has ended it is read by another thread: no zeros.
+//! A hole, or an unwritten block, is filled, and as soon as the write has ended it is read by
+//! another thread: no zeros.
 //!
-//! generic/239: the completion was told before the block was converted from unwritten to written, so that a read gave zeros.
+//! generic/239: the completion was told before the block was converted from unwritten to written,
+//! so that a read gave zeros.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -45,7 +47,12 @@ fn run(cx: &Context) -> Outcome {
         let make = || {
             let mut io = cx.io()?;
             let file = io.file(&path, Open::Read)?;
-            Ok(Reader { io, file, map: Map::anonymous(BLOCK)?, random: cx.random() })
+            Ok(Reader {
+                io,
+                file,
+                map: Map::anonymous(BLOCK)?,
+                random: cx.random(),
+            })
         };
         let read = |reader: &mut Reader| {
             let end = filled.load(Ordering::Acquire);
@@ -57,15 +64,26 @@ fn run(cx: &Context) -> Outcome {
             let block = end - 1 - reader.random.below(end.min(FLIGHTS));
             check(&mut *reader.io, reader.file, &reader.map, block).doing("read by another thread")
         };
-        race::beside(make, read, || fill(cx, &mut *io, file, blocks, &filled)).doing(if allocated { "unwritten" } else { "hole" })?;
+        race::beside(make, read, || fill(cx, &mut *io, file, blocks, &filled))
+            .doing(if allocated { "unwritten" } else { "hole" })?;
         io.close(file);
-        let wrong = mismatch(&cx.contents(&path)?[..filled.load(Ordering::Relaxed) * BLOCK], SEED, 0);
+        let wrong = mismatch(
+            &cx.contents(&path)?[..filled.load(Ordering::Relaxed) * BLOCK],
+            SEED,
+            0,
+        );
         ensure!(wrong.is_none(), "at the end {}", wrong.unwrap_or_default());
     }
     Ok(())
 }
 
-fn fill(cx: &Context, io: &mut dyn Io, file: FileId, blocks: usize, filled: &AtomicUsize) -> Outcome {
+fn fill(
+    cx: &Context,
+    io: &mut dyn Io,
+    file: FileId,
+    blocks: usize,
+    filled: &AtomicUsize,
+) -> Outcome {
     let mut random = cx.random();
     let map = Map::anonymous(FLIGHTS * BLOCK)?;
     let again = Map::anonymous(BLOCK)?;
@@ -76,9 +94,24 @@ fn fill(cx: &Context, io: &mut dyn Io, file: FileId, blocks: usize, filled: &Ato
             break;
         }
         map.put(0, &bytes(SEED, next * BLOCK, count * BLOCK));
-        let request = |i: usize| Request::write(file, map.piece(i * BLOCK..(i + 1) * BLOCK), (next + i) * BLOCK);
-        for (result, i) in io.run(&(0..count).map(request).collect::<Vec<_>>(), None)?.iter().zip(0..) {
-            ensure!(matches!(result, Ok(BLOCK)), "a write of block {} gave {}", next + i, told(result));
+        let request = |i: usize| {
+            Request::write(
+                file,
+                map.piece(i * BLOCK..(i + 1) * BLOCK),
+                (next + i) * BLOCK,
+            )
+        };
+        for (result, i) in io
+            .run(&(0..count).map(request).collect::<Vec<_>>(), None)?
+            .iter()
+            .zip(0..)
+        {
+            ensure!(
+                matches!(result, Ok(BLOCK)),
+                "a write of block {} gave {}",
+                next + i,
+                told(result)
+            );
         }
         next += count;
         filled.store(next, Ordering::Release);
@@ -91,6 +124,10 @@ fn check(io: &mut dyn Io, file: FileId, map: &Map, block: usize) -> Outcome {
     let count = io.read(file, map.piece(0..BLOCK), block * BLOCK)?;
     ensure!(count == BLOCK, "a read of block {block} gave {count}");
     let wrong = mismatch(&map.get(0..BLOCK), SEED, block * BLOCK);
-    ensure!(wrong.is_none(), "block {block}: {}", wrong.unwrap_or_default());
+    ensure!(
+        wrong.is_none(),
+        "block {block}: {}",
+        wrong.unwrap_or_default()
+    );
     Ok(())
 }

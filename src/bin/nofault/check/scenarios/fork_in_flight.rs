@@ -1,7 +1,9 @@
-//! fork(2) while requests are in flight: the bytes arrive in the parent's memory, and the child's copies stay what they were or become that.
+//! fork(2) while requests are in flight: the bytes arrive in the parent's memory, and the child's
+//! copies stay what they were or become that.
 //!
-//! Our own, after the old wrong of O_DIRECT that open(2) warns of: the page that the device fills belonged to the child afterwards, and the
-//! parent kept a copy without the data. Since then pinned pages are copied at fork; what is not pinned yet must be faulted in again.
+//! Our own, after the old wrong of O_DIRECT that open(2) warns of: the page that the device fills
+//! belonged to the child afterwards, and the parent kept a copy without the data. Since then pinned
+//! pages are copied at fork; what is not pinned yet must be faulted in again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,23 +45,50 @@ fn run(cx: &Context) -> Outcome {
         let mut rounds = || -> Outcome {
             for round in 0..ROUNDS {
                 let seed = 10 + round as u64;
-                let filled = if round % 2 == 0 { Map::anonymous(len)? } else { Map::pattern(9, len)? };
+                let filled = if round % 2 == 0 {
+                    Map::anonymous(len)?
+                } else {
+                    Map::pattern(9, len)?
+                };
                 let sent = Map::pattern(seed, len)?;
                 let range = |n: usize| n * part..(n + 1) * part;
-                let mut requests: Vec<_> = (0..REQUESTS).map(|n| Request::read(file, filled.piece(range(n)), n * part)).collect();
-                requests.extend((0..REQUESTS).map(|n| Request::write(target, sent.piece(range(n)), n * part)));
+                let mut requests: Vec<_> = (0..REQUESTS)
+                    .map(|n| Request::read(file, filled.piece(range(n)), n * part))
+                    .collect();
+                requests.extend(
+                    (0..REQUESTS).map(|n| Request::write(target, sent.piece(range(n)), n * part)),
+                );
                 for (n, result) in io.run(&requests, None)?.iter().enumerate() {
-                    ensure!(matches!(result, Ok(count) if *count == part), "round {round}, request {n} gave {}", told(result));
+                    ensure!(
+                        matches!(result, Ok(count) if *count == part),
+                        "round {round}, request {n} gave {}",
+                        told(result)
+                    );
                 }
                 let mismatch = pattern::mismatch(&filled.get(0..len), 1, 0);
-                ensure!(mismatch.is_none(), "round {round}: in the memory {}", mismatch.unwrap_or_default());
+                ensure!(
+                    mismatch.is_none(),
+                    "round {round}: in the memory {}",
+                    mismatch.unwrap_or_default()
+                );
                 let mismatch = pattern::mismatch(&cx.contents(&other)?, seed, 0);
-                ensure!(mismatch.is_none(), "round {round}: in the file {}", mismatch.unwrap_or_default());
+                ensure!(
+                    mismatch.is_none(),
+                    "round {round}: in the file {}",
+                    mismatch.unwrap_or_default()
+                );
             }
             Ok(())
         };
         let ours = rounds();
         over.store(true, Ordering::Relaxed);
-        ours.and(forker.join().unwrap_or_else(|_| Err(std::io::Error::other("the forking thread panicked").into())).doing("fork"))
+        ours.and(
+            forker
+                .join()
+                .unwrap_or_else(
+                    |_| Err(std::io::Error::other("the forking thread panicked").into()),
+                )
+                .doing("fork"),
+        )
     })
 }

@@ -1,7 +1,7 @@
 //! The buffer is a mapping of a file on a FUSE mount that the submitting thread itself serves.
 //!
-//! Our own: a daemon that copies out of, or into, its own mount. The page fault of the buffer is a request to the daemon; a daemon that takes
-//! it inside its own submission waits for itself.
+//! Our own: a daemon that copies out of, or into, its own mount. The page fault of the buffer is a
+//! request to the daemon; a daemon that takes it inside its own submission waits for itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,12 +39,19 @@ fn run(cx: &Context) -> Outcome {
             Ok(())
         });
         let open = || -> Result<[Map; 2], Stop> {
-            let mapped = std::fs::File::open(point.join("file")).doing("open the file on the FUSE mount")?;
-            Ok([Map::file(&mapped, 0, len, false)?, Map::file(&mapped, len, len, false)?])
+            let mapped =
+                std::fs::File::open(point.join("file")).doing("open the file on the FUSE mount")?;
+            Ok([
+                Map::file(&mapped, 0, len, false)?,
+                Map::file(&mapped, len, len, false)?,
+            ])
         };
         let maps = open();
         over.store(true, Ordering::Relaxed);
-        thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the server panicked").into())).and(maps)
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(std::io::Error::other("the server panicked").into()))
+            .and(maps)
     })?;
     let mut served = Ok(());
     let mut serve = || {
@@ -52,16 +59,37 @@ fn run(cx: &Context) -> Outcome {
             served = fuse.serve(1);
         }
     };
-    // Each page of a private mapping is read before it is written to, so the read needs the daemon, too.
-    let read = io.run(&[Request::read(file, maps[1].all(), 0)], Some(&mut serve))?.remove(0);
-    let write = io.run(&[Request::write(file, maps[0].all(), 0)], Some(&mut serve))?.remove(0);
+    // Each page of a private mapping is read before it is written to, so the read needs the daemon,
+    // too.
+    let read = io
+        .run(&[Request::read(file, maps[1].all(), 0)], Some(&mut serve))?
+        .remove(0);
+    let write = io
+        .run(&[Request::write(file, maps[0].all(), 0)], Some(&mut serve))?
+        .remove(0);
     served?;
-    ensure!(matches!(read, Ok(count) if count == len), "the read gave {} instead of {len}", told(&read));
-    ensure!(matches!(write, Ok(count) if count == len), "the write gave {} instead of {len}", told(&write));
+    ensure!(
+        matches!(read, Ok(count) if count == len),
+        "the read gave {} instead of {len}",
+        told(&read)
+    );
+    ensure!(
+        matches!(write, Ok(count) if count == len),
+        "the write gave {} instead of {len}",
+        told(&write)
+    );
     io.close(file);
     let mismatch = pattern::mismatch(&maps[1].get(0..len), 1, 0);
-    ensure!(mismatch.is_none(), "in the memory {}", mismatch.unwrap_or_default());
+    ensure!(
+        mismatch.is_none(),
+        "in the memory {}",
+        mismatch.unwrap_or_default()
+    );
     let mismatch = pattern::mismatch(&cx.contents(&path)?, 2, 0);
-    ensure!(mismatch.is_none(), "in the file {}", mismatch.unwrap_or_default());
+    ensure!(
+        mismatch.is_none(),
+        "in the file {}",
+        mismatch.unwrap_or_default()
+    );
     Ok(())
 }

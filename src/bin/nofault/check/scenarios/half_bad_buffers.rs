@@ -1,7 +1,9 @@
-//! A buffer that is good for some pages and then bad: the result is the count of the good part, and the file agrees with it.
+//! A buffer that is good for some pages and then bad: the result is the count of the good part, and
+//! the file agrees with it.
 //!
-//! Our own. ext4 and XFS answer EFAULT to such a direct request although they have moved the good part; the buffered path reports it. What is
-//! bad: memory without access, an unmapped range, a mapping beyond the end of its file, and for reads memory that may only be read.
+//! Our own. ext4 and XFS answer EFAULT to such a direct request although they have moved the good
+//! part; the buffered path reports it. What is bad: memory without access, an unmapped range, a
+//! mapping beyond the end of its file, and for reads memory that may only be read.
 
 use std::path::Path;
 
@@ -34,11 +36,18 @@ fn run(cx: &Context) -> Outcome {
     let len = cx.at_most(1 << 20, 8 * page());
     for bad in [Bad::NoAccess, Bad::Unmapped, Bad::BeyondTheFile] {
         for good in [page(), len / 2, len - page()] {
-            written(cx, &mut *io, bad, good, len, true).doing(format_args!("write, {bad:?} after {good}"))?;
-            written(cx, &mut *io, bad, good, len, false).doing(format_args!("extending write, {bad:?} after {good}"))?;
+            written(cx, &mut *io, bad, good, len, true)
+                .doing(format_args!("write, {bad:?} after {good}"))?;
+            written(cx, &mut *io, bad, good, len, false)
+                .doing(format_args!("extending write, {bad:?} after {good}"))?;
         }
     }
-    for bad in [Bad::NoAccess, Bad::Unmapped, Bad::BeyondTheFile, Bad::ReadOnly] {
+    for bad in [
+        Bad::NoAccess,
+        Bad::Unmapped,
+        Bad::BeyondTheFile,
+        Bad::ReadOnly,
+    ] {
         for good in [page(), len / 2, len - page()] {
             read(cx, &mut *io, bad, good, len).doing(format_args!("read, {bad:?} after {good}"))?;
         }
@@ -50,12 +59,24 @@ fn run(cx: &Context) -> Outcome {
     let map = Map::pattern(NEW, len)?;
     map.protect(0..len, libc::PROT_NONE)?;
     for direction in [Direction::Read, Direction::Write] {
-        let result = io.one(Request { file, direction, pieces: vec![map.all()], offset: 0 })?;
+        let result = io.one(Request {
+            file,
+            direction,
+            pieces: vec![map.all()],
+            offset: 0,
+        })?;
         let errno = result.as_ref().err().and_then(std::io::Error::raw_os_error);
-        ensure!(errno == Some(libc::EFAULT), "{direction:?} of memory without access gave {} instead of EFAULT", told(&result));
+        ensure!(
+            errno == Some(libc::EFAULT),
+            "{direction:?} of memory without access gave {} instead of EFAULT",
+            told(&result)
+        );
     }
     io.close(file);
-    ensure!(pattern::mismatch(&cx.contents(&path)?, OLD, 0).is_none(), "a write of no accessible byte changed the file");
+    ensure!(
+        pattern::mismatch(&cx.contents(&path)?, OLD, 0).is_none(),
+        "a write of no accessible byte changed the file"
+    );
     Ok(())
 }
 
@@ -63,8 +84,13 @@ fn run(cx: &Context) -> Outcome {
 fn half_bad(cx: &Context, bad: Bad, good: usize, len: usize) -> Result<Map, crate::check::Stop> {
     if bad == Bad::BeyondTheFile {
         let path = cx.path("mapped");
-        std::fs::write(&path, pattern::bytes(NEW, 0, good)).doing("write the file that is mapped")?;
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).doing("open the file that is mapped")?;
+        std::fs::write(&path, pattern::bytes(NEW, 0, good))
+            .doing("write the file that is mapped")?;
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .doing("open the file that is mapped")?;
         return Map::file(&file, 0, len, true);
     }
     let map = Map::pattern(NEW, len)?;
@@ -76,20 +102,35 @@ fn half_bad(cx: &Context, bad: Bad, good: usize, len: usize) -> Result<Map, crat
     Ok(map)
 }
 
-fn written(cx: &Context, io: &mut dyn Io, bad: Bad, good: usize, len: usize, in_place: bool) -> Outcome {
+fn written(
+    cx: &Context,
+    io: &mut dyn Io,
+    bad: Bad,
+    good: usize,
+    len: usize,
+    in_place: bool,
+) -> Outcome {
     let path = cx.path("file");
     start(cx, &path, if in_place { len } else { 0 })?;
     let file = io.file(&path, Open::Write)?;
     let map = half_bad(cx, bad, good, len)?;
     let result = io.one(Request::write(file, map.all(), 0))?;
     io.close(file);
-    ensure!(matches!(result, Ok(count) if count == good), "gave {} instead of {good}", told(&result));
+    ensure!(
+        matches!(result, Ok(count) if count == good),
+        "gave {} instead of {good}",
+        told(&result)
+    );
     let mut wanted = pattern::bytes(NEW, 0, good);
     if in_place {
         wanted.extend(pattern::bytes(OLD, good, len - good));
     }
     let difference = pattern::difference(&cx.contents(&path)?, &wanted, 0);
-    ensure!(difference.is_none(), "gave {good}, but in the file {}", difference.unwrap_or_default());
+    ensure!(
+        difference.is_none(),
+        "gave {good}, but in the file {}",
+        difference.unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -100,9 +141,17 @@ fn read(cx: &Context, io: &mut dyn Io, bad: Bad, good: usize, len: usize) -> Out
     let map = half_bad(cx, bad, good, len)?;
     let result = io.one(Request::read(file, map.all(), 0))?;
     io.close(file);
-    ensure!(matches!(result, Ok(count) if count == good), "gave {} instead of {good}", told(&result));
+    ensure!(
+        matches!(result, Ok(count) if count == good),
+        "gave {} instead of {good}",
+        told(&result)
+    );
     let mismatch = pattern::mismatch(&map.get(0..good), OLD, 0);
-    ensure!(mismatch.is_none(), "gave {good}, but of these {}", mismatch.unwrap_or_default());
+    ensure!(
+        mismatch.is_none(),
+        "gave {good}, but of these {}",
+        mismatch.unwrap_or_default()
+    );
     Ok(())
 }
 

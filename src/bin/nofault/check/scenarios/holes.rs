@@ -1,6 +1,8 @@
-//! Writes into holes with many in flight: whole blocks, neighbouring sectors of one block, and ragged ones. What was not written stays zero.
+//! Writes into holes with many in flight: whole blocks, neighbouring sectors of one block, and
+//! ragged ones. What was not written stays zero.
 //!
-//! generic/198 and generic/240: a direct write of a part of a block has to zero the rest, once, whoever comes first.
+//! generic/198 and generic/240: a direct write of a part of a block has to zero the rest, once,
+//! whoever comes first.
 
 use crate::check::io::{FileId, Io, Open, Request, told};
 use crate::check::memory::Map;
@@ -39,7 +41,8 @@ fn run(cx: &Context) -> Outcome {
         }
         for _ in 0..8 {
             if sectors {
-                sectors = neighbours(&mut *io, file, &mut model, &mut random).doing("sectors of one block")?;
+                sectors = neighbours(&mut *io, file, &mut model, &mut random)
+                    .doing("sectors of one block")?;
             }
         }
         let map = Map::anonymous(len)?;
@@ -50,31 +53,58 @@ fn run(cx: &Context) -> Outcome {
     Ok(())
 }
 
-fn at_once(io: &mut dyn Io, file: FileId, model: &mut Model, seed: u64, ranges: &[std::ops::Range<usize>]) -> Outcome {
+fn at_once(
+    io: &mut dyn Io,
+    file: FileId,
+    model: &mut Model,
+    seed: u64,
+    ranges: &[std::ops::Range<usize>],
+) -> Outcome {
     let mut maps = Vec::new();
     for range in ranges {
         let map = Map::anonymous(range.len())?;
         map.put(0, &bytes(seed, range.start, range.len()));
         maps.push(map);
     }
-    let requests: Vec<_> =
-        maps.iter().zip(ranges).map(|(map, range)| Request::write(file, map.piece(0..range.len()), range.start)).collect();
+    let requests: Vec<_> = maps
+        .iter()
+        .zip(ranges)
+        .map(|(map, range)| Request::write(file, map.piece(0..range.len()), range.start))
+        .collect();
     for (result, range) in io.run(&requests, None)?.iter().zip(ranges) {
-        ensure!(matches!(result, Ok(count) if *count == range.len()), "a write of {range:?} gave {}", told(result));
+        ensure!(
+            matches!(result, Ok(count) if *count == range.len()),
+            "a write of {range:?} gave {}",
+            told(result)
+        );
         model.written(seed, range.clone());
     }
     Ok(())
 }
 
-/// Some sectors of one block that is probably a hole, at once. False where the device has larger sectors.
-fn neighbours(io: &mut dyn Io, file: FileId, model: &mut Model, random: &mut Random) -> Result<bool, crate::check::Stop> {
+/// Some sectors of one block that is probably a hole, at once. False where the device has larger
+/// sectors.
+fn neighbours(
+    io: &mut dyn Io,
+    file: FileId,
+    model: &mut Model,
+    random: &mut Random,
+) -> Result<bool, crate::check::Stop> {
     let block = random.below(model.most / BLOCK) * BLOCK;
     let seed = random.next();
     let chosen = random.next() | 1 << random.below(BLOCK / SECTOR);
-    let sectors: Vec<_> = (0..BLOCK / SECTOR).filter(|sector| chosen >> sector & 1 == 1).collect();
+    let sectors: Vec<_> = (0..BLOCK / SECTOR)
+        .filter(|sector| chosen >> sector & 1 == 1)
+        .collect();
     let map = Map::anonymous(BLOCK)?;
     map.put(0, &bytes(seed, block, BLOCK));
-    let request = |sector: &usize| Request::write(file, map.piece(sector * SECTOR..(sector + 1) * SECTOR), block + sector * SECTOR);
+    let request = |sector: &usize| {
+        Request::write(
+            file,
+            map.piece(sector * SECTOR..(sector + 1) * SECTOR),
+            block + sector * SECTOR,
+        )
+    };
     let results = io.run(&sectors.iter().map(request).collect::<Vec<_>>(), None)?;
     let refused = |result: &std::io::Result<usize>| matches!(result, Err(error) if error.raw_os_error() == Some(libc::EINVAL));
     if model.unit > 1 && results.iter().all(refused) {
@@ -82,7 +112,11 @@ fn neighbours(io: &mut dyn Io, file: FileId, model: &mut Model, random: &mut Ran
     }
     for (result, sector) in results.iter().zip(&sectors) {
         let at = block + sector * SECTOR;
-        ensure!(matches!(result, Ok(SECTOR)), "a write of a sector at {at} gave {}", told(result));
+        ensure!(
+            matches!(result, Ok(SECTOR)),
+            "a write of a sector at {at} gave {}",
+            told(result)
+        );
         model.written(seed, at..at + SECTOR);
     }
     Ok(true)

@@ -1,7 +1,8 @@
-//! Random reads, writes, cuts, allocations and syncs with buffers in huge pages, transparent and reserved ones, some of which are split up or
-//! given back between the operations.
+//! Random reads, writes, cuts, allocations and syncs with buffers in huge pages, transparent and
+//! reserved ones, some of which are split up or given back between the operations.
 //!
-//! generic/760: fsx with its buffers in huge pages, where a request is one large piece of memory and drops references it does not hold.
+//! generic/760: fsx with its buffers in huge pages, where a request is one large piece of memory
+//! and drops references it does not hold.
 
 use crate::check::io::{Io, Open};
 use crate::check::memory::{Map, page};
@@ -30,7 +31,9 @@ fn run(cx: &Context) -> Outcome {
     // Most machines have none reserved; then there is nothing more to do.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB;
     let reserved = Map::new(2 * HUGE, flags, -1, 0);
-    reserved.map_or(Ok(()), |reserved| operations(cx, &mut *io, &reserved, false).doing("reserved huge pages"))
+    reserved.map_or(Ok(()), |reserved| {
+        operations(cx, &mut *io, &reserved, false).doing("reserved huge pages")
+    })
 }
 
 fn operations(cx: &Context, io: &mut dyn Io, map: &Map, transparent: bool) -> Outcome {
@@ -47,7 +50,8 @@ fn operations(cx: &Context, io: &mut dyn Io, map: &Map, transparent: bool) -> Ou
             0..6 => {
                 let seed = random.next();
                 map.put(at, &bytes(seed, range.start, range.len()));
-                io.write_all(file, map.piece(at..at + range.len()), range.start).doing(&words)?;
+                io.write_all(file, map.piece(at..at + range.len()), range.start)
+                    .doing(&words)?;
                 model.written(seed, range);
             }
             6..12 => model.read(io, file, map, at, range).doing(&words)?,
@@ -80,8 +84,13 @@ fn change(map: &Map, transparent: bool, random: &mut Random) -> Result<(), Stop>
     let len = (1 + random.below(64)) * page();
     let range = start..(start + len).min(2 * HUGE);
     match random.below(3) {
-        0 => map.advise(range, libc::MADV_DONTNEED).doing("give memory back"),
-        1 => map.advise(range, libc::MADV_PAGEOUT).or(Ok::<(), std::io::Error>(())).doing("page memory out"),
+        0 => map
+            .advise(range, libc::MADV_DONTNEED)
+            .doing("give memory back"),
+        1 => map
+            .advise(range, libc::MADV_PAGEOUT)
+            .or(Ok::<(), std::io::Error>(()))
+            .doing("page memory out"),
         _ => {
             // A protection of its own splits the huge page.
             map.protect(range.clone(), libc::PROT_READ)?;

@@ -1,6 +1,8 @@
-//! Two threads write every other block of one extent, with several requests in flight each, then every block holds what was written.
+//! Two threads write every other block of one extent, with several requests in flight each, then
+//! every block holds what was written.
 //!
-//! generic/391: two direct writers in one unwritten extent, where each conversion of a block must leave the neighbours alone.
+//! generic/391: two direct writers in one unwritten extent, where each conversion of a block must
+//! leave the neighbours alone.
 
 use crate::check::io::{Io, Open, Request, told};
 use crate::check::memory::Map;
@@ -33,15 +35,19 @@ fn run(cx: &Context) -> Outcome {
     let before = |round: usize| {
         std::fs::write(&path, b"")?;
         match state(cx, round) {
-            0 => std::fs::File::options().write(true).open(&path)?.set_len(len as u64).doing("extend the file"),
+            0 => std::fs::File::options()
+                .write(true)
+                .open(&path)?
+                .set_len(len as u64)
+                .doing("extend the file"),
             1 => {
                 let file = io.file(&path, Open::Write)?;
                 let result = io.allocate(file, 0, len);
                 io.close(file);
                 match result {
-                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                        Err(Stop::Skip("the filesystem cannot allocate ahead (EOPNOTSUPP)".to_owned()))
-                    }
+                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Err(
+                        Stop::Skip("the filesystem cannot allocate ahead (EOPNOTSUPP)".to_owned()),
+                    ),
                     other => other.doing("allocate"),
                 }
             }
@@ -51,16 +57,24 @@ fn run(cx: &Context) -> Outcome {
     let work = |thread: usize, _: usize, io: &mut dyn Io| {
         let file = io.file(&path, Open::Write)?;
         let map = Map::anonymous(BATCH * BLOCK)?;
-        let blocks: Vec<usize> = (0..len / BLOCK).filter(|block| block % 2 == thread).collect();
+        let blocks: Vec<usize> = (0..len / BLOCK)
+            .filter(|block| block % 2 == thread)
+            .collect();
         for batch in blocks.chunks(BATCH) {
             let piece = |place: usize| place * BLOCK..(place + 1) * BLOCK;
             for (place, block) in batch.iter().enumerate() {
                 map.put(place * BLOCK, &bytes(NEW, block * BLOCK, BLOCK));
             }
-            let request = |(place, block): (usize, &usize)| Request::write(file, map.piece(piece(place)), block * BLOCK);
+            let request = |(place, block): (usize, &usize)| {
+                Request::write(file, map.piece(piece(place)), block * BLOCK)
+            };
             let requests: Vec<_> = batch.iter().enumerate().map(request).collect();
             for (result, block) in io.run(&requests, None)?.iter().zip(batch) {
-                ensure!(matches!(result, Ok(BLOCK)), "a write of block {block} gave {}", told(result));
+                ensure!(
+                    matches!(result, Ok(BLOCK)),
+                    "a write of block {block} gave {}",
+                    told(result)
+                );
             }
         }
         io.close(file);
@@ -68,7 +82,11 @@ fn run(cx: &Context) -> Outcome {
     };
     let after = |round: usize| {
         let seen = cx.contents(&path)?;
-        ensure!(seen.len() == len, "the file has {} bytes instead of {len}", seen.len());
+        ensure!(
+            seen.len() == len,
+            "the file has {} bytes instead of {len}",
+            seen.len()
+        );
         let wrong = mismatch(&seen, NEW, 0);
         ensure!(
             wrong.is_none(),

@@ -25,8 +25,14 @@ fn run(cx: &Context) -> Outcome {
     cx.pattern_file(&path, 1, size)?;
     let file = io.file(&path, Open::Read)?;
     let any = io.unit(file) == 1;
-    let mut asked =
-        vec![(3 * BLOCK, BLOCK), (3 * BLOCK, 8 * BLOCK), (0, 4 * BLOCK), (2 * BLOCK, 4 * BLOCK), (4 * BLOCK, BLOCK), (64 * BLOCK, BLOCK)];
+    let mut asked = vec![
+        (3 * BLOCK, BLOCK),
+        (3 * BLOCK, 8 * BLOCK),
+        (0, 4 * BLOCK),
+        (2 * BLOCK, 4 * BLOCK),
+        (4 * BLOCK, BLOCK),
+        (64 * BLOCK, BLOCK),
+    ];
     if any {
         asked.extend([
             (size, BLOCK),
@@ -40,14 +46,28 @@ fn run(cx: &Context) -> Outcome {
     }
     for cold in [true, false] {
         for &(offset, len) in &asked {
-            let map = if cold { Map::anonymous(len + BLOCK)? } else { Map::pattern(9, len + BLOCK)? };
+            let map = if cold {
+                Map::anonymous(len + BLOCK)?
+            } else {
+                Map::pattern(9, len + BLOCK)?
+            };
             let beyond = map.get(len..len + BLOCK);
             let count = io.read(file, map.piece(0..len), offset)?;
             let wanted = len.min(size.saturating_sub(offset));
-            ensure!(count == wanted, "a read of {len} bytes at {offset} of {size} gave {count} instead of {wanted}");
+            ensure!(
+                count == wanted,
+                "a read of {len} bytes at {offset} of {size} gave {count} instead of {wanted}"
+            );
             let mismatch = pattern::mismatch(&map.get(0..count), 1, offset);
-            ensure!(mismatch.is_none(), "a read of {len} bytes at {offset}: {}", mismatch.unwrap_or_default());
-            ensure!(map.get(len..len + BLOCK) == beyond, "a read of {len} bytes at {offset} changed memory behind its buffer");
+            ensure!(
+                mismatch.is_none(),
+                "a read of {len} bytes at {offset}: {}",
+                mismatch.unwrap_or_default()
+            );
+            ensure!(
+                map.get(len..len + BLOCK) == beyond,
+                "a read of {len} bytes at {offset} changed memory behind its buffer"
+            );
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
-//! Several processes, each with a part of one file, write there through the column and through the page cache in turn, and read it back both
-//! ways: each finds what it wrote last.
+//! Several processes, each with a part of one file, write there through the column and through the
+//! page cache in turn, and read it back both ways: each finds what it wrote last.
 //!
-//! generic/418: the direct write dropped the page cache too early or not at all, and a later buffered read saw the old bytes.
+//! generic/418: the direct write dropped the page cache too early or not at all, and a later
+//! buffered read saw the old bytes.
 
 use std::os::unix::fs::FileExt;
 
@@ -26,7 +27,9 @@ fn run(cx: &Context) -> Outcome {
     let part = cx.at_most(PROCESSES << 18, PROCESSES << 16) / PROCESSES;
     let path = cx.path("file");
     cx.pattern_file(&path, 0, PROCESSES * part)?;
-    processes::together(cx, PROCESSES, |index, cx| process(cx, index, part).doing(format_args!("process {index}")))
+    processes::together(cx, PROCESSES, |index, cx| {
+        process(cx, index, part).doing(format_args!("process {index}"))
+    })
 }
 
 fn process(cx: &Context, index: usize, part: usize) -> Outcome {
@@ -34,7 +37,11 @@ fn process(cx: &Context, index: usize, part: usize) -> Outcome {
     let path = cx.path("file");
     let mut io = cx.io()?;
     let file = io.file(&path, Open::Write)?;
-    let other = std::fs::OpenOptions::new().read(true).write(true).open(&path).doing("open the file once more")?;
+    let other = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .doing("open the file once more")?;
     let mut model = Model::new(path, part, io.unit(file));
     model.bytes = pattern::bytes(0, base, part);
     let mut random = pattern::Random::new(cx.seed.wrapping_mul(100) + index as u64);
@@ -47,7 +54,9 @@ fn process(cx: &Context, index: usize, part: usize) -> Outcome {
             map.put(0, &bytes);
             io.write_all(file, map.piece(0..range.len()), base + range.start)?;
         } else {
-            other.write_all_at(&bytes, (base + range.start) as u64).doing("a buffered write")?;
+            other
+                .write_all_at(&bytes, (base + range.start) as u64)
+                .doing("a buffered write")?;
         }
         model.written(seed, range.clone());
         // The same range, and something around it.
@@ -57,11 +66,20 @@ fn process(cx: &Context, index: usize, part: usize) -> Outcome {
             let mut seen = vec![0; len];
             if random.below(2) == 0 {
                 let count = io.read(file, map.piece(0..len), base + range.start)?;
-                ensure!(count == len, "round {round}: a read of {len} bytes gave {count}");
-                model.compare(&map.get(0..len), &range).doing(format_args!("round {round}, read by the column"))?;
+                ensure!(
+                    count == len,
+                    "round {round}: a read of {len} bytes gave {count}"
+                );
+                model
+                    .compare(&map.get(0..len), &range)
+                    .doing(format_args!("round {round}, read by the column"))?;
             } else {
-                other.read_exact_at(&mut seen, (base + range.start) as u64).doing("a buffered read")?;
-                model.compare(&seen, &range).doing(format_args!("round {round}, read through the page cache"))?;
+                other
+                    .read_exact_at(&mut seen, (base + range.start) as u64)
+                    .doing("a buffered read")?;
+                model
+                    .compare(&seen, &range)
+                    .doing(format_args!("round {round}, read through the page cache"))?;
             }
         }
     }

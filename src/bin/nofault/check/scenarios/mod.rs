@@ -1,7 +1,8 @@
 //! The scenarios, one file each, and the list of them.
 //!
-//! To add one: a file with its story on top and a `pub(super) const SCENARIO`, and a line each below. It may use the context, the I/O that
-//! it is given, std and libc, and nothing of the engine.
+//! To add one: a file with its story on top and a `pub(super) const SCENARIO`, and a line each
+//! below. It may use the context, the I/O that it is given, std and libc, and nothing of the
+//! engine.
 
 mod append_allocate;
 mod append_read;
@@ -75,5 +76,7 @@ pub(crate) static ALL: &[Scenario] = &[
 
 /// By name; those that test the watchdog are found but not listed.
 pub(crate) fn find(name: &str) -> Option<&'static Scenario> {
-    ALL.iter().chain(selftest::ALL).find(|scenario| scenario.name == name)
+    ALL.iter()
+        .chain(selftest::ALL)
+        .find(|scenario| scenario.name == name)
 }

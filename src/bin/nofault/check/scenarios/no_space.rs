@@ -1,8 +1,9 @@
-//! The filesystem is full in the middle of a write: what is counted is in the file, the file is as long as what was counted, and in the end
-//! there is ENOSPC.
+//! The filesystem is full in the middle of a write: what is counted is in the file, the file is as
+//! long as what was counted, and in the end there is ENOSPC.
 //!
-//! Our own. Runs on the filesystem in question where its free space is no more than may be used, by filling it; elsewhere, as root, on a small
-//! tmpfs in a mount namespace of its own, which shows the buffered path only.
+//! Our own. Runs on the filesystem in question where its free space is no more than may be used, by
+//! filling it; elsewhere, as root, on a small tmpfs in a mount namespace of its own, which shows
+//! the buffered path only.
 
 use std::ffi::CString;
 use std::io;
@@ -24,7 +25,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// What is left free, where the size allows it: filesystems keep some MiB for themselves, and would give nothing of less.
+/// What is left free, where the size allows it: filesystems keep some MiB for themselves, and would
+/// give nothing of less.
 const LEFT: usize = 16 << 20;
 
 fn run(cx: &Context) -> Outcome {
@@ -38,7 +40,11 @@ fn run(cx: &Context) -> Outcome {
     for cold in [false, true] {
         wait_for_room(&dir, room)?;
         let filler = Filler::leave(&dir.join("filler"), left)?;
-        let map = if cold { Map::file(&source, 0, len, false)? } else { Map::pattern(2, len)? };
+        let map = if cold {
+            Map::file(&source, 0, len, false)?
+        } else {
+            Map::pattern(2, len)?
+        };
         let outcome = one(cx, &mut *io, &dir.join("file"), &map);
         drop(filler);
         std::fs::remove_file(dir.join("file")).doing("remove the file")?;
@@ -56,20 +62,34 @@ fn one(cx: &Context, io: &mut dyn Io, path: &Path, map: &Map) -> Outcome {
         match &result {
             Ok(0) => return Err(Stop::Fail(format!("a write at {done} gave 0"))),
             Ok(count) => done += count,
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => break,
-            Err(_) => return Err(Stop::Fail(format!("a write at {done} gave {} instead of ENOSPC", told(&result)))),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => {
+                break;
+            }
+            Err(_) => {
+                return Err(Stop::Fail(format!(
+                    "a write at {done} gave {} instead of ENOSPC",
+                    told(&result)
+                )));
+            }
         }
         if !done.is_multiple_of(io.unit(file)) {
             // This way can't ask for the rest, and what it was told was honest.
             break;
         }
     }
-    ensure!(done > 0 || map.len() < LEFT, "there was room for {LEFT} bytes, and not one was written");
+    ensure!(
+        done > 0 || map.len() < LEFT,
+        "there was room for {LEFT} bytes, and not one was written"
+    );
     io.sync(file).doing("sync")?;
     io.close(file);
     cx.cool(path)?;
     let difference = pattern::difference(&cx.contents(path)?, &pattern::bytes(2, 0, done), 0);
-    ensure!(difference.is_none(), "{done} bytes were counted, but in the file {}", difference.unwrap_or_default());
+    ensure!(
+        difference.is_none(),
+        "{done} bytes were counted, but in the file {}",
+        difference.unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -80,7 +100,9 @@ fn small_place(cx: &Context) -> Result<PathBuf, Stop> {
     }
     let skip = |what: &str| {
         let error = io::Error::last_os_error();
-        Stop::Skip(format!("more is free here than may be used (--size), and no small tmpfs instead: {what}: {error}"))
+        Stop::Skip(format!(
+            "more is free here than may be used (--size), and no small tmpfs instead: {what}: {error}"
+        ))
     };
     let dir = cx.path("small");
     std::fs::create_dir(&dir).doing("make the mount point")?;
@@ -91,12 +113,30 @@ fn small_place(cx: &Context) -> Result<PathBuf, Stop> {
         return Err(skip("unshare"));
     }
     // SAFETY: the strings end in a zero byte and live until the call returns.
-    if unsafe { libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) } != 0 {
+    if unsafe {
+        libc::mount(
+            none,
+            c"/".as_ptr(),
+            none,
+            libc::MS_REC | libc::MS_PRIVATE,
+            none.cast(),
+        )
+    } != 0
+    {
         return Err(skip("make mounts private"));
     }
     let options = c"size=24m";
     // SAFETY: as above.
-    if unsafe { libc::mount(c"nofault-check".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast()) } != 0 {
+    if unsafe {
+        libc::mount(
+            c"nofault-check".as_ptr(),
+            target.as_ptr(),
+            c"tmpfs".as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        )
+    } != 0
+    {
         return Err(skip("mount"));
     }
     Ok(dir)
@@ -114,7 +154,8 @@ fn free(dir: &Path) -> io::Result<u64> {
     Ok(space.f_bavail * space.f_frsize)
 }
 
-/// A ring lets go of a file some time after it was closed, and not before does its space come back: a filler would take it for used.
+/// A ring lets go of a file some time after it was closed, and not before does its space come back:
+/// a filler would take it for used.
 fn wait_for_room(dir: &Path, room: u64) -> io::Result<()> {
     // Where others use the filesystem too it may never come back: five seconds at most.
     for _ in 0..5000 {
@@ -139,12 +180,15 @@ impl Filler {
             match unsafe { libc::fallocate64(file.as_raw_fd(), 0, size, step) } {
                 0 => size += step,
                 _ if io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                    return Err(Stop::Skip("the filesystem has no fallocate to fill it with".to_owned()));
+                    return Err(Stop::Skip(
+                        "the filesystem has no fallocate to fill it with".to_owned(),
+                    ));
                 }
                 _ => step /= 2,
             }
         }
-        file.set_len(u64::try_from(size - left as i64).unwrap_or(0)).doing("cut the filler")?;
+        file.set_len(u64::try_from(size - left as i64).unwrap_or(0))
+            .doing("cut the filler")?;
         // What was freed is to be there now.
         file.sync_all().doing("sync the filler")?;
         Ok(filler)

@@ -1,5 +1,5 @@
-//! A thread makes the kernel read the file ahead into the page cache all the time. Direct reads are right meanwhile, and after a direct write
-//! both ways of reading give the new bytes.
+//! A thread makes the kernel read the file ahead into the page cache all the time. Direct reads are
+//! right meanwhile, and after a direct write both ways of reading give the new bytes.
 //!
 //! generic/209: read-ahead that ran beside a direct write left the old bytes in the page cache.
 
@@ -36,7 +36,8 @@ fn run(cx: &Context) -> Outcome {
         // In order from the start: what the kernel takes for a reason to read ahead.
         let mut block = vec![0; 4 * page()];
         for at in (0..len / 2).step_by(block.len()) {
-            file.read_exact_at(&mut block, at as u64).doing("a buffered read meanwhile")?;
+            file.read_exact_at(&mut block, at as u64)
+                .doing("a buffered read meanwhile")?;
         }
         Ok(())
     };
@@ -60,10 +61,16 @@ fn ours(cx: &Context, len: usize) -> Outcome {
             io.write_all(file, map.piece(0..range.len()), range.start)?;
             model.written(seed, range.clone());
             let mut seen = vec![0; range.len()];
-            other.read_exact_at(&mut seen, range.start as u64).doing("a buffered read")?;
-            model.compare(&seen, &range).doing(format_args!("round {round}, through the page cache after a write"))?;
+            other
+                .read_exact_at(&mut seen, range.start as u64)
+                .doing("a buffered read")?;
+            model.compare(&seen, &range).doing(format_args!(
+                "round {round}, through the page cache after a write"
+            ))?;
         }
-        model.read(&mut *io, file, &map, random.below(2) * LONGEST, range).doing(format_args!("round {round}"))?;
+        model
+            .read(&mut *io, file, &map, random.below(2) * LONGEST, range)
+            .doing(format_args!("round {round}"))?;
     }
     model.check(cx)
 }

@@ -1,6 +1,7 @@
 //! A write from a mapping of another file with one page touched writes all of it.
 //!
-//! generic/708: btrfs wrote up to the page that was not there, then faulted it in and wrote on, and lost what was in between or at the end.
+//! generic/708: btrfs wrote up to the page that was not there, then faulted it in and wrote on, and
+//! lost what was in between or at the end.
 
 use std::path::Path;
 
@@ -25,7 +26,10 @@ fn run(cx: &Context) -> Outcome {
         for touched in [None, Some(0), Some(len / 2), Some(len - 1)] {
             for in_place in [false, true] {
                 cx.pattern_file(&source, 5, len)?;
-                let what = format!("{} mapping, byte {touched:?} touched, in place: {in_place}", if shared { "shared" } else { "private" });
+                let what = format!(
+                    "{} mapping, byte {touched:?} touched, in place: {in_place}",
+                    if shared { "shared" } else { "private" }
+                );
                 one(cx, &mut *io, &source, len, (shared, touched, in_place)).doing(what)?;
             }
         }
@@ -33,11 +37,20 @@ fn run(cx: &Context) -> Outcome {
     Ok(())
 }
 
-fn one(cx: &Context, io: &mut dyn Io, source: &Path, len: usize, (shared, touched, in_place): (bool, Option<usize>, bool)) -> Outcome {
+fn one(
+    cx: &Context,
+    io: &mut dyn Io,
+    source: &Path,
+    len: usize,
+    (shared, touched, in_place): (bool, Option<usize>, bool),
+) -> Outcome {
     let path = cx.path("file");
     cx.pattern_file(&path, 6, if in_place { len } else { 0 })?;
     let file = io.file(&path, Open::Write)?;
-    let mapped = std::fs::OpenOptions::new().read(true).write(true).open(source)?;
+    let mapped = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(source)?;
     let map = Map::file(&mapped, 0, len, shared)?;
     if let Some(at) = touched {
         map.atom(at);
@@ -46,6 +59,10 @@ fn one(cx: &Context, io: &mut dyn Io, source: &Path, len: usize, (shared, touche
     io.close(file);
     ensure!(count == len, "wrote {count} instead of {len}");
     let mismatch = pattern::difference(&cx.contents(&path)?, &pattern::bytes(5, 0, len), 0);
-    ensure!(mismatch.is_none(), "in the file {}", mismatch.unwrap_or_default());
+    ensure!(
+        mismatch.is_none(),
+        "in the file {}",
+        mismatch.unwrap_or_default()
+    );
     Ok(())
 }

@@ -1,7 +1,9 @@
-//! Writes of random ranges, many in flight, from memory of any alignment, in pieces and cold; the file is cut and extended between them. Each
-//! range is read back, and in the end the whole file, from the page cache and from the disk.
+//! Writes of random ranges, many in flight, from memory of any alignment, in pieces and cold; the
+//! file is cut and extended between them. Each range is read back, and in the end the whole file,
+//! from the page cache and from the disk.
 //!
-//! generic/538 and generic/551: direct writes to places in all states, also unaligned, lost data or left stale bytes.
+//! generic/538 and generic/551: direct writes to places in all states, also unaligned, lost data or
+//! left stale bytes.
 
 use std::ops::Range;
 
@@ -47,7 +49,9 @@ fn run(cx: &Context) -> Outcome {
             let range = model.somewhere(&mut random, most, LONGEST);
             let shift = if model.unit == 1 { random.below(64) } else { 0 };
             let map = Map::anonymous(shift + range.len())?;
-            model.read(&mut *io, file, &map, shift, range).doing(&words)?;
+            model
+                .read(&mut *io, file, &map, shift, range)
+                .doing(&words)?;
         }
     }
     io.close(file);
@@ -65,38 +69,80 @@ impl Source {
     /// One request, in up to four pieces.
     fn request(&self, file: FileId, unit: usize, random: &mut Random) -> Request<'_> {
         let len = self.range.len();
-        let mut cuts: Vec<usize> = (0..random.below(4)).map(|_| random.below(len / unit) * unit).chain([0, len]).collect();
+        let mut cuts: Vec<usize> = (0..random.below(4))
+            .map(|_| random.below(len / unit) * unit)
+            .chain([0, len])
+            .collect();
         cuts.sort_unstable();
         cuts.dedup();
-        let pieces = cuts.windows(2).map(|cut| self.map.piece(self.shift + cut[0]..self.shift + cut[1])).collect();
-        Request { file, direction: Direction::Write, pieces, offset: self.range.start as u64 }
+        let pieces = cuts
+            .windows(2)
+            .map(|cut| self.map.piece(self.shift + cut[0]..self.shift + cut[1]))
+            .collect();
+        Request {
+            file,
+            direction: Direction::Write,
+            pieces,
+            offset: self.range.start as u64,
+        }
     }
 }
 
-fn writes(cx: &Context, io: &mut dyn Io, file: FileId, model: &mut Model, random: &mut Random) -> Outcome {
+fn writes(
+    cx: &Context,
+    io: &mut dyn Io,
+    file: FileId,
+    model: &mut Model,
+    random: &mut Random,
+) -> Outcome {
     let seed = random.next();
     let mut sources = Vec::new();
-    for (number, range) in model.apart(random, FLIGHTS, LONGEST).into_iter().enumerate() {
+    for (number, range) in model
+        .apart(random, FLIGHTS, LONGEST)
+        .into_iter()
+        .enumerate()
+    {
         sources.push(source(cx, number, seed, range, model.unit, random)?);
     }
-    let requests: Vec<_> = sources.iter().map(|source| source.request(file, model.unit, random)).collect();
+    let requests: Vec<_> = sources
+        .iter()
+        .map(|source| source.request(file, model.unit, random))
+        .collect();
     for (result, Source { range, .. }) in io.run(&requests, None)?.iter().zip(&sources) {
-        ensure!(matches!(result, Ok(count) if *count == range.len()), "a write of {range:?} gave {}", told(result));
+        ensure!(
+            matches!(result, Ok(count) if *count == range.len()),
+            "a write of {range:?} gave {}",
+            told(result)
+        );
         model.written(seed, range.clone());
     }
     Ok(())
 }
 
 /// Ordinary memory, or now and then a cold mapping of a file.
-fn source(cx: &Context, number: usize, seed: u64, range: Range<usize>, unit: usize, random: &mut Random) -> Result<Source, Stop> {
-    let shift = if unit == 1 { random.below(3) * random.below(page()) } else { 0 };
+fn source(
+    cx: &Context,
+    number: usize,
+    seed: u64,
+    range: Range<usize>,
+    unit: usize,
+    random: &mut Random,
+) -> Result<Source, Stop> {
+    let shift = if unit == 1 {
+        random.below(3) * random.below(page())
+    } else {
+        0
+    };
     let mut filled = vec![0; shift];
     filled.extend(bytes(seed, range.start, range.len()));
     let map = if random.below(8) == 0 {
         let path = cx.path(&format!("source{number}"));
         std::fs::write(&path, &filled).doing("write what is mapped")?;
         cx.cool(&path)?;
-        Map::read_only(&std::fs::File::open(&path).doing("open what is mapped")?, filled.len())?
+        Map::read_only(
+            &std::fs::File::open(&path).doing("open what is mapped")?,
+            filled.len(),
+        )?
     } else {
         let map = Map::anonymous(filled.len())?;
         map.put(0, &filled);

@@ -20,28 +20,45 @@ pub(crate) struct Nofault {
 impl Nofault {
     pub(crate) fn new(backend: Backend) -> Result<Nofault, Stop> {
         match Engine::builder().backend(backend).build() {
-            Ok(engine) => Ok(Nofault { files: Vec::new(), engine }),
+            Ok(engine) => Ok(Nofault {
+                files: Vec::new(),
+                engine,
+            }),
             Err(error) => Err(Stop::Skip(format!("no engine: {error}"))),
         }
     }
 
     fn get(&self, file: FileId) -> io::Result<&File> {
-        self.files.get(file.0).and_then(Option::as_ref).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+        self.files
+            .get(file.0)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }
 
     fn start(&self, request: &Request<'_>) -> io::Result<RawIo> {
         let file = self.get(request.file)?;
-        // SAFETY: the memory is borrowed by the request, there are no references to it, and `run` waits for the end.
+        // SAFETY: the memory is borrowed by the request, there are no references to it, and `run`
+        // waits for the end.
         Ok(unsafe {
             match (request.direction, &request.pieces[..]) {
-                (Direction::Read, [one]) => file.read_raw_at(one.addr as *mut u8, one.len, request.offset, Policy::Look),
-                (Direction::Write, [one]) => file.write_raw_at(one.addr as *const u8, one.len, request.offset, Policy::Look),
+                (Direction::Read, [one]) => {
+                    file.read_raw_at(one.addr as *mut u8, one.len, request.offset, Policy::Look)
+                }
+                (Direction::Write, [one]) => {
+                    file.write_raw_at(one.addr as *const u8, one.len, request.offset, Policy::Look)
+                }
                 (Direction::Read, many) => {
-                    let pieces = many.iter().map(|piece| (piece.addr as *mut u8, piece.len)).collect();
+                    let pieces = many
+                        .iter()
+                        .map(|piece| (piece.addr as *mut u8, piece.len))
+                        .collect();
                     file.readv_raw_at(pieces, request.offset, Policy::Look)
                 }
                 (Direction::Write, many) => {
-                    let pieces = many.iter().map(|piece| (piece.addr as *const u8, piece.len)).collect();
+                    let pieces = many
+                        .iter()
+                        .map(|piece| (piece.addr as *const u8, piece.len))
+                        .collect();
                     file.writev_raw_at(pieces, request.offset, Policy::Look)
                 }
             }
@@ -51,10 +68,22 @@ impl Nofault {
 
 impl Nofault {
     fn start_all(&self, requests: &[Request<'_>]) -> io::Result<Vec<Flight>> {
-        requests.iter().map(|request| Ok(Flight { future: self.start(request)?, result: None })).collect()
+        requests
+            .iter()
+            .map(|request| {
+                Ok(Flight {
+                    future: self.start(request)?,
+                    result: None,
+                })
+            })
+            .collect()
     }
 
-    fn finish(&self, mut flights: Vec<Flight>, mut serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+    fn finish(
+        &self,
+        mut flights: Vec<Flight>,
+        mut serve: Option<Serve<'_>>,
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             for flight in flights.iter_mut().filter(|flight| flight.result.is_none()) {
@@ -63,12 +92,17 @@ impl Nofault {
                 }
             }
             if flights.iter().all(|flight| flight.result.is_some()) {
-                return Ok(flights.into_iter().filter_map(|flight| flight.result).collect());
+                return Ok(flights
+                    .into_iter()
+                    .filter_map(|flight| flight.result)
+                    .collect());
             }
             match &mut serve {
                 None => self.engine.turn(None).map(drop).doing("turn the engine")?,
                 Some(serve) => {
-                    self.engine.turn(Some(Duration::ZERO)).doing("turn the engine")?;
+                    self.engine
+                        .turn(Some(Duration::ZERO))
+                        .doing("turn the engine")?;
                     serve();
                 }
             }
@@ -88,8 +122,19 @@ impl Io for Nofault {
         let file = match how {
             Open::Read => options.read(true).open(&self.engine, path)?,
             Open::Write => options.read(true).write(true).open(&self.engine, path)?,
-            Open::Create => options.read(true).write(true).create(true).truncate(true).open(&self.engine, path)?,
-            Open::Append => File::from_std(&self.engine, std::fs::OpenOptions::new().append(true).create(true).open(path)?)?,
+            Open::Create => options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&self.engine, path)?,
+            Open::Append => File::from_std(
+                &self.engine,
+                std::fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(path)?,
+            )?,
         };
         self.files.push(Some(file));
         Ok(FileId(self.files.len() - 1))
@@ -105,11 +150,19 @@ impl Io for Nofault {
         1
     }
 
-    fn run(&mut self, requests: &[Request<'_>], serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+    fn run(
+        &mut self,
+        requests: &[Request<'_>],
+        serve: Option<Serve<'_>>,
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         self.finish(self.start_all(requests)?, serve)
     }
 
-    fn run_closing(&mut self, file: FileId, requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop> {
+    fn run_closing(
+        &mut self,
+        file: FileId,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         let flights = self.start_all(requests)?;
         self.close(file);
         self.finish(flights, None)
@@ -124,6 +177,7 @@ impl Io for Nofault {
     }
 
     fn allocate(&mut self, file: FileId, offset: usize, len: usize) -> io::Result<()> {
-        self.engine.block_on(self.get(file)?.allocate(offset as u64, len as u64))
+        self.engine
+            .block_on(self.get(file)?.allocate(offset as u64, len as u64))
     }
 }

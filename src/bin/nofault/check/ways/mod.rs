@@ -10,7 +10,8 @@ use super::Column;
 use super::io::Io;
 use super::verdict::Stop;
 
-/// What requests of plain direct I/O are made a multiple of where the filesystem does not say, in bytes.
+/// What requests of plain direct I/O are made a multiple of where the filesystem does not say, in
+/// bytes.
 const UNIT: usize = 4096;
 
 /// One for the calling thread.

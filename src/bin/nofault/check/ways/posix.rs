@@ -18,25 +18,36 @@ pub(crate) struct Posix {
 
 impl Posix {
     pub(crate) fn new(direct: bool) -> Posix {
-        Posix { direct, files: Vec::new() }
+        Posix {
+            direct,
+            files: Vec::new(),
+        }
     }
 
     /// EBADF for a file that was closed.
     pub(crate) fn get(&self, file: FileId) -> io::Result<&File> {
-        self.files.get(file.0).and_then(Option::as_ref).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+        self.files
+            .get(file.0)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }
 
     fn carry_out(&self, request: &Request<'_>) -> io::Result<usize> {
         let fd = self.get(request.file)?.as_raw_fd();
         let offset = request.offset as i64;
         let iovecs = request.iovecs();
-        // SAFETY: the memory is that of mappings that the request borrows, and the kernel answers with EFAULT for what is not usable.
+        // SAFETY: the memory is that of mappings that the request borrows, and the kernel answers
+        // with EFAULT for what is not usable.
         let result = unsafe {
             match (request.direction, &iovecs[..]) {
                 (Direction::Read, [one]) => libc::pread64(fd, one.iov_base, one.iov_len, offset),
                 (Direction::Write, [one]) => libc::pwrite64(fd, one.iov_base, one.iov_len, offset),
-                (Direction::Read, _) => libc::preadv64(fd, iovecs.as_ptr(), iovecs.len() as i32, offset),
-                (Direction::Write, _) => libc::pwritev64(fd, iovecs.as_ptr(), iovecs.len() as i32, offset),
+                (Direction::Read, _) => {
+                    libc::preadv64(fd, iovecs.as_ptr(), iovecs.len() as i32, offset)
+                }
+                (Direction::Write, _) => {
+                    libc::pwritev64(fd, iovecs.as_ptr(), iovecs.len() as i32, offset)
+                }
             }
         };
         usize::try_from(result).map_err(|_| io::Error::last_os_error())
@@ -67,23 +78,41 @@ impl Io for Posix {
         if self.direct { UNIT } else { 1 }
     }
 
-    fn run(&mut self, requests: &[Request<'_>], serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+    fn run(
+        &mut self,
+        requests: &[Request<'_>],
+        serve: Option<Serve<'_>>,
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         if serve.is_some() {
-            return Err(Stop::Skip("a synchronous call cannot serve its own page faults".to_owned()));
+            return Err(Stop::Skip(
+                "a synchronous call cannot serve its own page faults".to_owned(),
+            ));
         }
         let this = &*self;
         if let [one] = requests {
             return Ok(vec![this.carry_out(one)]);
         }
         Ok(std::thread::scope(|scope| {
-            let threads: Vec<_> = requests.iter().map(|request| scope.spawn(|| this.carry_out(request))).collect();
+            let threads: Vec<_> = requests
+                .iter()
+                .map(|request| scope.spawn(|| this.carry_out(request)))
+                .collect();
             let lost = |_| Err(io::Error::other("the thread of the request panicked"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(lost)).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(lost))
+                .collect()
         }))
     }
 
-    fn run_closing(&mut self, _file: FileId, _requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop> {
-        Err(Stop::Skip("a synchronous call holds its file until it ends".to_owned()))
+    fn run_closing(
+        &mut self,
+        _file: FileId,
+        _requests: &[Request<'_>],
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
+        Err(Stop::Skip(
+            "a synchronous call holds its file until it ends".to_owned(),
+        ))
     }
 
     fn sync(&mut self, file: FileId) -> io::Result<()> {
@@ -96,7 +125,9 @@ impl Io for Posix {
 
     fn allocate(&mut self, file: FileId, offset: usize, len: usize) -> io::Result<()> {
         // SAFETY: no pointers.
-        match unsafe { libc::fallocate64(self.get(file)?.as_raw_fd(), 0, offset as i64, len as i64) } {
+        match unsafe {
+            libc::fallocate64(self.get(file)?.as_raw_fd(), 0, offset as i64, len as i64)
+        } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }

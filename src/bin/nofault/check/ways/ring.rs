@@ -1,4 +1,5 @@
-//! io_uring with O_DIRECT as people write it: everything is submitted in one call, and each completion is taken for the result.
+//! io_uring with O_DIRECT as people write it: everything is submitted in one call, and each
+//! completion is taken for the result.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,7 +21,10 @@ pub(crate) struct Ring {
 impl Ring {
     pub(crate) fn new() -> Result<Ring, Stop> {
         match IoUring::new(ENTRIES) {
-            Ok(ring) => Ok(Ring { ring, files: Posix::new(true) }),
+            Ok(ring) => Ok(Ring {
+                ring,
+                files: Posix::new(true),
+            }),
             Err(error) => Err(Stop::Skip(format!("no io_uring: {error}"))),
         }
     }
@@ -29,10 +33,22 @@ impl Ring {
         let fd = types::Fd(self.files.get(request.file)?.as_raw_fd());
         let offset = request.offset;
         Ok(match (request.direction, iovecs) {
-            (Direction::Read, [one]) => opcode::Read::new(fd, one.iov_base.cast(), one.iov_len as u32).offset(offset).build(),
-            (Direction::Write, [one]) => opcode::Write::new(fd, one.iov_base.cast(), one.iov_len as u32).offset(offset).build(),
-            (Direction::Read, _) => opcode::Readv::new(fd, iovecs.as_ptr(), iovecs.len() as u32).offset(offset).build(),
-            (Direction::Write, _) => opcode::Writev::new(fd, iovecs.as_ptr(), iovecs.len() as u32).offset(offset).build(),
+            (Direction::Read, [one]) => {
+                opcode::Read::new(fd, one.iov_base.cast(), one.iov_len as u32)
+                    .offset(offset)
+                    .build()
+            }
+            (Direction::Write, [one]) => {
+                opcode::Write::new(fd, one.iov_base.cast(), one.iov_len as u32)
+                    .offset(offset)
+                    .build()
+            }
+            (Direction::Read, _) => opcode::Readv::new(fd, iovecs.as_ptr(), iovecs.len() as u32)
+                .offset(offset)
+                .build(),
+            (Direction::Write, _) => opcode::Writev::new(fd, iovecs.as_ptr(), iovecs.len() as u32)
+                .offset(offset)
+                .build(),
         })
     }
 
@@ -46,9 +62,10 @@ impl Ring {
         let iovecs: Vec<_> = requests.iter().map(Request::iovecs).collect();
         for (index, request) in requests.iter().enumerate() {
             let entry = self.entry(request, &iovecs[index])?.user_data(index as u64);
-            // SAFETY: the memory is borrowed by the requests, and the vectors live, until all completions are here; where one can't be
-            // waited for, the process ends.
-            unsafe { self.ring.submission().push(&entry) }.map_err(|_| Stop::Fail("the submission queue is full".to_owned()))?;
+            // SAFETY: the memory is borrowed by the requests, and the vectors live, until all
+            // completions are here; where one can't be waited for, the process ends.
+            unsafe { self.ring.submission().push(&entry) }
+                .map_err(|_| Stop::Fail("the submission queue is full".to_owned()))?;
         }
         if let Some(file) = closing {
             // What it did not take would miss the file, and then say so.
@@ -60,13 +77,19 @@ impl Ring {
         while left > 0 {
             let wanted = if serve.is_some() { 0 } else { 1 };
             match self.ring.submit_and_wait(wanted) {
-                Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {
+                Err(error)
+                    if !matches!(
+                        error.raw_os_error(),
+                        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)
+                    ) =>
+                {
                     return Err(error).doing("io_uring_enter");
                 }
                 _ => {}
             }
             for done in self.ring.completion() {
-                let result = usize::try_from(done.result()).map_err(|_| io::Error::from_raw_os_error(-done.result()));
+                let result = usize::try_from(done.result())
+                    .map_err(|_| io::Error::from_raw_os_error(-done.result()));
                 results[done.user_data() as usize] = Some(result);
                 left -= 1;
             }
@@ -93,7 +116,11 @@ impl Io for Ring {
         self.files.unit(file)
     }
 
-    fn run(&mut self, requests: &[Request<'_>], mut serve: Option<Serve<'_>>) -> Result<Vec<io::Result<usize>>, Stop> {
+    fn run(
+        &mut self,
+        requests: &[Request<'_>],
+        mut serve: Option<Serve<'_>>,
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         let mut results = Vec::new();
         for batch in requests.chunks(ENTRIES as usize) {
             results.extend(self.batch(batch, &mut serve, None)?);
@@ -101,7 +128,11 @@ impl Io for Ring {
         Ok(results)
     }
 
-    fn run_closing(&mut self, file: FileId, requests: &[Request<'_>]) -> Result<Vec<io::Result<usize>>, Stop> {
+    fn run_closing(
+        &mut self,
+        file: FileId,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<io::Result<usize>>, Stop> {
         self.batch(requests, &mut None, Some(file))
     }
 

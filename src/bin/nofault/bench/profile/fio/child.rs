@@ -1,7 +1,8 @@
-//! A program as a child: ended when a signal comes or its time is over, and waited for, unless not even SIGKILL ends it.
+//! A program as a child: ended when a signal comes or its time is over, and waited for, unless not
+//! even SIGKILL ends it.
 //!
-//! It has a process group of its own. A signal from the terminal is for us: we ask the program to end, so that it can report what it has, and
-//! kill the whole group if it does not.
+//! It has a process group of its own. A signal from the terminal is for us: we ask the program to
+//! end, so that it can report what it has, and kill the whole group if it does not.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -31,23 +32,35 @@ pub(super) enum End {
 /// It is over.
 pub(super) struct Over {
     pub(super) end: End,
-    /// User and system time of the processes that it has started and waited for, in the steps of /proc.
+    /// User and system time of the processes that it has started and waited for, in the steps of
+    /// /proc.
     pub(super) jobs_cpu: Duration,
 }
 
-/// Runs it to its end. `signal` is 0 until a signal comes; `look` is called again and again with the time that it has taken.
-pub(super) fn run(command: &mut Command, limit: Duration, signal: &AtomicUsize, mut look: impl FnMut(Duration)) -> io::Result<Over> {
+/// Runs it to its end. `signal` is 0 until a signal comes; `look` is called again and again with
+/// the time that it has taken.
+pub(super) fn run(
+    command: &mut Command,
+    limit: Duration,
+    signal: &AtomicUsize,
+    mut look: impl FnMut(Duration),
+) -> io::Result<Over> {
     let mut child = command.process_group(0).spawn()?;
     let begun = Instant::now();
     let pid = Pid::from_child(&child);
     let mut asked: Option<(End, Instant)> = None;
     let mut killed = false;
     let (sender, over) = mpsc::channel::<()>();
-    let waiter = std::thread::Builder::new().name("wait for child".to_owned()).spawn(move || {
-        // It is only seen, not taken away: until then its number is nobody else's.
-        while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
-        drop(sender);
-    });
+    let waiter = std::thread::Builder::new()
+        .name("wait for child".to_owned())
+        .spawn(move || {
+            // It is only seen, not taken away: until then its number is nobody else's.
+            while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(
+                WaitId::Pid(pid),
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            ) {}
+            drop(sender);
+        });
     if let Err(error) = waiter {
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         child.wait()?;
@@ -73,7 +86,12 @@ pub(super) fn run(command: &mut Command, limit: Duration, signal: &AtomicUsize, 
                 killed = true;
             }
             // It waits for a disk, and nobody can end it.
-            Some((end, when)) if when.elapsed() >= 2 * GRACE => return Ok(Over { end, jobs_cpu: Duration::ZERO }),
+            Some((end, when)) if when.elapsed() >= 2 * GRACE => {
+                return Ok(Over {
+                    end,
+                    jobs_cpu: Duration::ZERO,
+                });
+            }
             Some(_) => {}
         }
     }
@@ -81,7 +99,10 @@ pub(super) fn run(command: &mut Command, limit: Duration, signal: &AtomicUsize, 
     // Whatever it has left behind. The group is still its own, because it has not been taken away.
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     let status = child.wait()?;
-    Ok(Over { end: asked.map_or(End::Ended(status), |(end, _)| end), jobs_cpu })
+    Ok(Over {
+        end: asked.map_or(End::Ended(status), |(end, _)| end),
+        jobs_cpu,
+    })
 }
 
 /// What the children of this process have used that it has waited for.
@@ -92,7 +113,8 @@ fn children_cpu(pid: Pid) -> Option<Duration> {
 
 /// `cutime` and `cstime` of a line of proc_pid_stat(5).
 fn children_ticks(stat: &str) -> Option<u64> {
-    // The name may have spaces and brackets, so from its end on: the state is the third field, these are 16 and 17.
+    // The name may have spaces and brackets, so from its end on: the state is the third field,
+    // these are 16 and 17.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(16 - 3);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
@@ -110,14 +132,28 @@ mod tests {
 
     fn shell(text: &str) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", text]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", text])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     }
 
     #[test]
     fn a_program_that_ends_is_waited_for() {
-        let over = run(&mut shell("exit 3"), Duration::from_secs(60), &AtomicUsize::new(0), |_| ()).expect("it starts");
-        assert!(matches!(over.end, End::Ended(status) if status.code() == Some(3)), "{:?}", over.end);
+        let over = run(
+            &mut shell("exit 3"),
+            Duration::from_secs(60),
+            &AtomicUsize::new(0),
+            |_| (),
+        )
+        .expect("it starts");
+        assert!(
+            matches!(over.end, End::Ended(status) if status.code() == Some(3)),
+            "{:?}",
+            over.end
+        );
     }
 
     /// Runs it; nobody holds its standard output when this is over.
@@ -129,24 +165,45 @@ mod tests {
         drop(command);
         let (sender, closed) = mpsc::channel();
         std::thread::spawn(move || sender.send(io::copy(&mut held, &mut io::sink())));
-        closed.recv_timeout(Duration::from_secs(60)).expect("something was left behind").expect("read");
+        closed
+            .recv_timeout(Duration::from_secs(60))
+            .expect("something was left behind")
+            .expect("read");
         over.end
     }
 
     #[test]
     fn a_signal_ends_a_program_and_what_it_has_started() {
-        assert_eq!(ended("sleep 100000 & wait", Duration::from_secs(600), 2), End::Interrupted);
+        assert_eq!(
+            ended("sleep 100000 & wait", Duration::from_secs(600), 2),
+            End::Interrupted
+        );
     }
 
     #[test]
     fn its_time_ends_a_program_even_if_it_does_not_want_to() {
-        assert_eq!(ended("trap '' TERM; sleep 100000 & wait", Duration::from_millis(300), 0), End::TooLong);
+        assert_eq!(
+            ended(
+                "trap '' TERM; sleep 100000 & wait",
+                Duration::from_millis(300),
+                0
+            ),
+            End::TooLong
+        );
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
-        let none = run(&mut Command::new("/nowhere/fio"), Duration::from_secs(1), &AtomicUsize::new(0), |_| ());
-        assert_eq!(none.map(|_| ()).map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
+        let none = run(
+            &mut Command::new("/nowhere/fio"),
+            Duration::from_secs(1),
+            &AtomicUsize::new(0),
+            |_| (),
+        );
+        assert_eq!(
+            none.map(|_| ()).map_err(|error| error.kind()),
+            Err(io::ErrorKind::NotFound)
+        );
     }
 
     #[test]

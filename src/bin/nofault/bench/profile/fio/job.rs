@@ -1,6 +1,7 @@
 //! The job file for fio: the group as it was planned, for one of fio's engines.
 //!
-//! Everything that decides on the requests stays as it is. What is changed is only who lays files out and removes them, and what is reported.
+//! Everything that decides on the requests stays as it is. What is changed is only who lays files
+//! out and removes them, and what is reported.
 
 use std::time::Duration;
 
@@ -10,7 +11,13 @@ use super::super::plan::{Group, Planned, Worker, batches_as_here};
 use super::{Engine, SLOWEST_BYTES, SLOWEST_REQUEST, SPARE_TIME};
 
 /// Options that would leave out what the columns show.
-const REPORTS: [&str; 5] = ["gtod_reduce", "disable_lat", "disable_clat", "disable_slat", "unified_rw_reporting"];
+const REPORTS: [&str; 5] = [
+    "gtod_reduce",
+    "disable_lat",
+    "disable_clat",
+    "disable_slat",
+    "unified_rw_reporting",
+];
 /// Options for fio only that change nothing about the requests, or that the other columns heed too.
 const HARMLESS: [&str; 15] = [
     "fadvise_hint",
@@ -32,7 +39,11 @@ const HARMLESS: [&str; 15] = [
 
 /// The whole file.
 pub(super) fn text(group: &Group, engine: Engine) -> String {
-    group.jobs.iter().map(|job| changed(job, engine).to_string()).collect()
+    group
+        .jobs
+        .iter()
+        .map(|job| changed(job, engine).to_string())
+        .collect()
 }
 
 fn changed(planned: &Planned, engine: Engine) -> Job {
@@ -43,11 +54,17 @@ fn changed(planned: &Planned, engine: Engine) -> Job {
         options.direct = false;
     }
     // They start together, and each worker is reported by itself.
-    (options.stonewall, options.new_group, options.group_reporting) = (false, false, false);
+    (
+        options.stonewall,
+        options.new_group,
+        options.group_reporting,
+    ) = (false, false, false);
     // The files are ours, and the next column needs them.
     options.unlink = false;
     (options.lat_percentiles, options.slat_percentiles) = (true, true);
-    options.fio_only.retain(|option| !REPORTS.contains(&option.name));
+    options
+        .fio_only
+        .retain(|option| !REPORTS.contains(&option.name));
     absolute(&mut job, &planned.workers);
     job
 }
@@ -62,11 +79,14 @@ fn absolute(job: &mut Job, workers: &[Worker]) {
         }
         if matches!(options.offset_increment, Size::Percent(_)) {
             let second = workers.get(1).and_then(|worker| worker.regions.first());
-            options.offset_increment = Size::Bytes(second.map_or(0, |second| second.offset.saturating_sub(region.offset)));
+            options.offset_increment =
+                Size::Bytes(second.map_or(0, |second| second.offset.saturating_sub(region.offset)));
         }
     }
     if matches!(options.size, Some(Size::Percent(_))) {
-        options.size = Some(Size::Bytes(first.regions.iter().map(|region| region.bytes).sum()));
+        options.size = Some(Size::Bytes(
+            first.regions.iter().map(|region| region.bytes).sum(),
+        ));
     }
     if matches!(options.io_size, Some(Size::Percent(_))) {
         options.io_size = Some(Size::Bytes(first.bytes));
@@ -93,28 +113,57 @@ pub(super) fn heeded(planned: &Planned) -> Option<String> {
     }
     let only = options.fio_only.iter().map(|option| option.name);
     names.extend(only.filter(|name| !HARMLESS.contains(name) && !REPORTS.contains(name)));
-    (!names.is_empty()).then(|| format!("{}: fio heeds {}, the other columns do not.", planned.place, names.join(", ")))
+    (!names.is_empty()).then(|| {
+        format!(
+            "{}: fio heeds {}, the other columns do not.",
+            planned.place,
+            names.join(", ")
+        )
+    })
 }
 
-/// How long fio may take: by the runtime, where that is known; otherwise as long as a slow disk would.
+/// How long fio may take: by the runtime, where that is known; otherwise as long as a slow disk
+/// would.
 pub(super) fn time_limit(group: &Group) -> Duration {
     let jobs = group.jobs.iter().map(|planned| {
         let options = &planned.job.options;
-        let bytes = planned.workers.iter().map(|worker| worker.bytes).fold(0, u64::saturating_add).saturating_mul(u64::from(options.loops));
+        let bytes = planned
+            .workers
+            .iter()
+            .map(|worker| worker.bytes)
+            .fold(0, u64::saturating_add)
+            .saturating_mul(u64::from(options.loops));
         let flushed = Duration::from_secs(bytes / SLOWEST_BYTES);
         let most = match options.runtime {
             Some(runtime) => runtime + options.ramp_time,
             None => {
                 let requests = bytes / options.min_block().max(1) + 1;
-                let rate = |write| options.rate.get(write).map(|rate| Duration::from_secs(bytes / rate.max(1)));
-                let iops = |write| options.rate_iops.get(write).map(|rate| Duration::from_secs(requests / u64::from(rate.max(1))));
-                let rated = [rate(false), rate(true), iops(false), iops(true)].into_iter().flatten().max().unwrap_or_default();
+                let rate = |write| {
+                    options
+                        .rate
+                        .get(write)
+                        .map(|rate| Duration::from_secs(bytes / rate.max(1)))
+                };
+                let iops = |write| {
+                    options
+                        .rate_iops
+                        .get(write)
+                        .map(|rate| Duration::from_secs(requests / u64::from(rate.max(1))))
+                };
+                let rated = [rate(false), rate(true), iops(false), iops(true)]
+                    .into_iter()
+                    .flatten()
+                    .max()
+                    .unwrap_or_default();
                 // Twice: a sync may follow each of them, and what is written may be verified.
-                let each = SLOWEST_REQUEST * 2 + options.thinktime / options.thinktime_blocks.max(1);
-                each.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX)).saturating_add(rated * 2)
+                let each =
+                    SLOWEST_REQUEST * 2 + options.thinktime / options.thinktime_blocks.max(1);
+                each.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX))
+                    .saturating_add(rated * 2)
             }
         };
-        most.saturating_add(options.start_delay.1).saturating_add(flushed)
+        most.saturating_add(options.start_delay.1)
+            .saturating_add(flushed)
     });
     // One after the other, because they may wait for each other.
     jobs.fold(SPARE_TIME, Duration::saturating_add)

@@ -1,6 +1,7 @@
 //! fio's report, as `--output-format=json+` writes it, made into records.
 //!
-//! Only what is needed is read. The bins of `lat_ns` are whole nanoseconds to counts, each within about one in a hundred of the truth.
+//! Only what is needed is read. The bins of `lat_ns` are whole nanoseconds to counts, each within
+//! about one in a hundred of the truth.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -79,12 +80,17 @@ pub(super) fn before_report(text: &str) -> &str {
 }
 
 fn start(text: &str) -> usize {
-    if text.starts_with('{') { 0 } else { text.find("\n{").map_or(text.len(), |at| at + 1) }
+    if text.starts_with('{') {
+        0
+    } else {
+        text.find("\n{").map_or(text.len(), |at| at + 1)
+    }
 }
 
 impl Reports {
     pub(super) fn read(text: &str) -> Result<Reports, String> {
-        let mut values = serde_json::Deserializer::from_str(&text[start(text)..]).into_iter::<Reports>();
+        let mut values =
+            serde_json::Deserializer::from_str(&text[start(text)..]).into_iter::<Reports>();
         match values.next() {
             Some(Ok(reports)) => Ok(reports),
             Some(Err(error)) => Err(format!("its report cannot be read: {error}")),
@@ -98,14 +104,23 @@ impl Reports {
 
     /// Whether any request was carried out.
     pub(super) fn any_request(&self) -> bool {
-        self.jobs.iter().any(|job| job.read.total_ios + job.write.total_ios > 0)
+        self.jobs
+            .iter()
+            .any(|job| job.read.total_ios + job.write.total_ios > 0)
     }
 
     /// One for each job of the group. `jobs_cpu` is what their processes have used in all.
-    pub(super) fn records(&self, group: &Group, jobs_cpu: Duration) -> Result<Vec<Reported>, String> {
+    pub(super) fn records(
+        &self,
+        group: &Group,
+        jobs_cpu: Duration,
+    ) -> Result<Vec<Reported>, String> {
         let asked: usize = group.jobs.iter().map(|job| job.workers.len()).sum();
         if self.jobs.len() != asked {
-            return Err(format!("fio reported {} workers, {asked} were asked for", self.jobs.len()));
+            return Err(format!(
+                "fio reported {} workers, {asked} were asked for",
+                self.jobs.len()
+            ));
         }
         let mut reports = self.jobs.iter();
         let mut jobs = Vec::new();
@@ -113,7 +128,10 @@ impl Reports {
             let mut job: Option<Reported> = None;
             for report in reports.by_ref().take(planned.workers.len()) {
                 if report.jobname != planned.job.name {
-                    return Err(format!("fio reported the job {:?} in the place of {:?}", report.jobname, planned.job.name));
+                    return Err(format!(
+                        "fio reported the job {:?} in the place of {:?}",
+                        report.jobname, planned.job.name
+                    ));
                 }
                 job = Some(match (job, report.reported(planned.job.options.mode)) {
                     (Some(Reported::Measured(mut all)), Reported::Measured(more)) => {
@@ -132,8 +150,8 @@ impl Reports {
     }
 }
 
-/// Divides what the jobs' processes have used beyond their threads: io_uring's own workers. Where there is a ramp, as much of it as the time
-/// behind the ramp is of the whole.
+/// Divides what the jobs' processes have used beyond their threads: io_uring's own workers. Where
+/// there is a ramp, as much of it as the time behind the ramp is of the whole.
 fn share(jobs: &mut [Reported], ramps: impl Iterator<Item = Duration>, jobs_cpu: Duration) {
     let mut measured: Vec<(&mut Record, Duration)> = jobs
         .iter_mut()
@@ -143,9 +161,18 @@ fn share(jobs: &mut [Reported], ramps: impl Iterator<Item = Duration>, jobs_cpu:
             Reported::Failed(_) => None,
         })
         .collect();
-    let counted: f64 = measured.iter().map(|(record, _)| record.elapsed.as_secs_f64()).sum();
-    let whole: f64 = measured.iter().map(|(record, ramp)| (record.elapsed + *ramp).as_secs_f64()).sum();
-    let threads: Duration = measured.iter().map(|(record, _)| record.usage.user + record.usage.system).sum();
+    let counted: f64 = measured
+        .iter()
+        .map(|(record, _)| record.elapsed.as_secs_f64())
+        .sum();
+    let whole: f64 = measured
+        .iter()
+        .map(|(record, ramp)| (record.elapsed + *ramp).as_secs_f64())
+        .sum();
+    let threads: Duration = measured
+        .iter()
+        .map(|(record, _)| record.usage.user + record.usage.system)
+        .sum();
     let processes = jobs_cpu.mul_f64(if whole > 0.0 { counted / whole } else { 0.0 });
     let requests: u64 = measured.iter().map(|(record, _)| record.requests()).sum();
     let left = processes.saturating_sub(threads);
@@ -162,19 +189,33 @@ impl JobReport {
             return Reported::Failed(std::io::Error::from_raw_os_error(self.error).to_string());
         }
         let mut record = Record::new();
-        // Without these modes, reads are those that verify: they are no part of the job's own figures in any column.
+        // Without these modes, reads are those that verify: they are no part of the job's own
+        // figures in any column.
         let (reads, writes) = (mode.reads(), mode.writes());
-        let sides = [(reads, &self.read, &mut record.read), (writes, &self.write, &mut record.write)];
-        for (report, side) in sides.into_iter().filter_map(|(used, report, side)| used.then_some((report, side))) {
+        let sides = [
+            (reads, &self.read, &mut record.read),
+            (writes, &self.write, &mut record.write),
+        ];
+        for (report, side) in sides
+            .into_iter()
+            .filter_map(|(used, report, side)| used.then_some((report, side)))
+        {
             report.fill(side);
             report.slat_ns.fill(&mut record.submit_ns);
             record.elapsed = record.elapsed.max(Duration::from_millis(report.runtime));
         }
         self.sync.fill(&mut record.sync);
         record.sync.requests = record.sync.latency_ns.len();
-        let percent = |percent: f64| Duration::try_from_secs_f64(percent / 100.0 * self.job_runtime as f64 / 1e3).unwrap_or_default();
+        let percent = |percent: f64| {
+            Duration::try_from_secs_f64(percent / 100.0 * self.job_runtime as f64 / 1e3)
+                .unwrap_or_default()
+        };
         (record.usage.user, record.usage.system) = (percent(self.usr_cpu), percent(self.sys_cpu));
-        (record.usage.switches, record.usage.major_faults, record.usage.minor_faults) = (self.ctx, self.majf, self.minf);
+        (
+            record.usage.switches,
+            record.usage.major_faults,
+            record.usage.minor_faults,
+        ) = (self.ctx, self.majf, self.minf);
         record.usage.process = record.usage.user + record.usage.system;
         Reported::Measured(Box::new(record))
     }
@@ -183,7 +224,11 @@ impl JobReport {
 impl SideReport {
     fn fill(&self, side: &mut Side) {
         (side.requests, side.bytes) = (self.total_ios, self.io_bytes);
-        let times = if self.lat_ns.bins.is_empty() { &self.clat_ns } else { &self.lat_ns };
+        let times = if self.lat_ns.bins.is_empty() {
+            &self.clat_ns
+        } else {
+            &self.lat_ns
+        };
         times.fill(&mut side.latency_ns);
     }
 }
@@ -230,29 +275,58 @@ and more
     fn a_report_becomes_a_record() {
         let reports = Reports::read(REPORT).expect("read");
         let record = measured(reports.jobs[0].reported(Mode::RandReadWrite));
-        assert_eq!((record.read.requests, record.read.bytes, record.write.requests, record.sync.requests), (2, 8192, 1, 3));
+        assert_eq!(
+            (
+                record.read.requests,
+                record.read.bytes,
+                record.write.requests,
+                record.sync.requests
+            ),
+            (2, 8192, 1, 3)
+        );
         assert_eq!(record.elapsed, Duration::from_secs(2));
         let near = |ns: u64, expected: u64| ns.abs_diff(expected) <= expected / 500;
         // The whole latency, and where there is none the part from the submission on.
-        assert!(near(record.read.latency_ns.max(), 200_000) && near(record.read.latency_ns.min(), 100_000));
-        assert!(near(record.write.latency_ns.max(), 50_000) && near(record.sync.latency_ns.max(), 3_000_000));
+        assert!(
+            near(record.read.latency_ns.max(), 200_000)
+                && near(record.read.latency_ns.min(), 100_000)
+        );
+        assert!(
+            near(record.write.latency_ns.max(), 50_000)
+                && near(record.sync.latency_ns.max(), 3_000_000)
+        );
         assert_eq!((record.submit_ns.len(), record.submit_ns.min()), (2, 1000));
-        assert_eq!((record.usage.user, record.usage.system), (Duration::from_millis(200), Duration::from_millis(500)));
-        assert_eq!((record.usage.switches, record.usage.major_faults, record.usage.minor_faults), (7, 1, 2));
+        assert_eq!(
+            (record.usage.user, record.usage.system),
+            (Duration::from_millis(200), Duration::from_millis(500))
+        );
+        assert_eq!(
+            (
+                record.usage.switches,
+                record.usage.major_faults,
+                record.usage.minor_faults
+            ),
+            (7, 1, 2)
+        );
     }
 
     #[test]
     fn reads_that_verify_do_not_count() {
         let reports = Reports::read(REPORT).expect("read");
         let record = measured(reports.jobs[0].reported(Mode::RandWrite));
-        assert_eq!((record.requests(), record.submit_ns.len(), record.elapsed), (1, 0, Duration::from_secs(1)));
+        assert_eq!(
+            (record.requests(), record.submit_ns.len(), record.elapsed),
+            (1, 0, Duration::from_secs(1))
+        );
     }
 
     #[test]
     fn an_error_is_in_words_and_lines_before_the_report_are_kept_apart() {
         let reports = Reports::read(REPORT).expect("read");
         assert!(reports.any_error() && reports.any_request());
-        assert!(matches!(reports.jobs[1].reported(Mode::Read), Reported::Failed(reason) if reason.contains("error 5")));
+        assert!(
+            matches!(reports.jobs[1].reported(Mode::Read), Reported::Failed(reason) if reason.contains("error 5"))
+        );
         assert_eq!(before_report(REPORT), "fio: terminating on signal 15\n");
         assert_eq!(before_report("{}"), "");
         assert_eq!(before_report("fio: no"), "fio: no");
@@ -260,7 +334,13 @@ and more
 
     #[test]
     fn what_is_no_report_is_an_error() {
-        for text in ["", "fio: engine nothing not loadable\n", "{ \"jobs\": 3 }", "{ \"jobs\": [ {} ] }", "{ \"jobs\": ["] {
+        for text in [
+            "",
+            "fio: engine nothing not loadable\n",
+            "{ \"jobs\": 3 }",
+            "{ \"jobs\": [ {} ] }",
+            "{ \"jobs\": [",
+        ] {
             assert!(Reports::read(text).is_err(), "{text}");
         }
     }
@@ -277,7 +357,11 @@ and more
         let workers = |jobs_cpu| {
             let mut jobs = [record(100, 300), record(300, 100)];
             // A fifth of the time was not measured.
-            share(&mut jobs, [Duration::from_secs(1); 2].into_iter(), Duration::from_millis(jobs_cpu));
+            share(
+                &mut jobs,
+                [Duration::from_secs(1); 2].into_iter(),
+                Duration::from_millis(jobs_cpu),
+            );
             jobs.map(|job| measured(job).workers_cpu.as_millis())
         };
         assert_eq!(workers(1000), [100, 300]);
