@@ -107,8 +107,6 @@
 mod driver;
 mod engine;
 mod file;
-#[cfg(feature = "fio")]
-pub mod fio;
 pub mod handle;
 pub mod memory;
 mod sys;
