@@ -109,6 +109,7 @@ mod engine;
 mod file;
 pub mod handle;
 pub mod memory;
+mod open_file;
 mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -118,15 +119,16 @@ mod transfer;
 
 pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};
 pub use engine::{
-    Done, Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, Queue, RawIo,
-    Region, RegionBuf, Simple, left_behind,
+    Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, RawIo, Region,
+    RegionBuf, Simple, left_behind,
 };
-pub use file::{Alignment, AlignmentSource, File, IoPath, OpenOptions, Policy, Priority, Reason};
+pub use file::{Done, File, OpenOptions, Policy, Queue};
 pub use handle::{Handle, HandleBuilder};
 pub use memory::{
     Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable,
     resident_prefix,
 };
+pub use open_file::{Alignment, AlignmentSource, IoPath, Priority, Reason};
 
 /// The README's program, compiled and run with the documentation's tests.
 #[cfg(doctest)]

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::op::{Completion, FileRef, Memory, Op, Wait};
+use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::threads::Threads;
 use super::uring::Uring;
+use crate::open_file::FileRef;
 use crate::transfer::Direction;
 
 /// Carries out operations and says how they ended. One thread owns it.

@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::op::FileRef;
+use crate::open_file::FileRef;
 
 /// Buffers at most, and the size of each in bytes: the window, so that a bounced window is one
 /// copy.

@@ -5,10 +5,11 @@
 
 use super::Driver;
 use super::bounce;
-use super::op::{FileRef, Memory, Op};
+use super::op::{Memory, Op};
 use super::slot::{Answer, Ended, Lane, Owner, Work, token};
 use crate::memory::residency::{Look, Range, Residency, Stop};
 use crate::memory::{Access, Pinned};
+use crate::open_file::FileRef;
 use crate::sys::{self, Errno};
 use crate::transfer::{Action, Direction, Event, Segment};
 

@@ -57,9 +57,9 @@ use uring::Uring;
 pub(crate) use uring::Wishes;
 pub(crate) use wake::notify;
 
-use crate::file::{FileShared, Retired};
 use crate::memory::Pinned;
 use crate::memory::residency::{Range, Residency};
+use crate::open_file::{FileShared, Retired};
 use crate::sys::{self, Errno};
 use crate::transfer::{Event, Geometry, Segment, Transfer, Trust};
 

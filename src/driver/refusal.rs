@@ -5,7 +5,7 @@ use std::io;
 
 use super::op::{Memory, Op};
 use super::{MAX_PIECES, threads};
-use crate::file::FileShared;
+use crate::open_file::FileShared;
 use crate::sys::Errno;
 use crate::transfer::{Direction, Segments};
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::bounce::Place;
 use super::op::Op;
-use crate::file::FileShared;
 use crate::memory::Pinned;
+use crate::open_file::FileShared;
 use crate::sys::Errno;
 use crate::transfer::{
     Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
-use crate::file::priority;
+use crate::open_file::priority;
 use crate::sys;
 
 /// Workers at most. They are started when work finds none idle.

@@ -8,7 +8,6 @@
 mod left_behind;
 mod op;
 mod pool;
-mod queue;
 mod region;
 mod set;
 
@@ -30,7 +29,6 @@ pub use op::{Io, IoVec, RawIo, Simple};
 pub(crate) use op::{Submission, set_init_in_order};
 pub(crate) use pool::Pages;
 pub use pool::{Pool, PoolBuf};
-pub use queue::{Done, Queue};
 pub(crate) use region::{Keep, Pin, Registered};
 pub use region::{Region, RegionBuf};
 pub(crate) use set::RequestSet;

@@ -15,8 +15,8 @@ use super::Inner;
 #[cfg(doc)]
 use crate::driver::Driver;
 use crate::driver::{Key, Plain, Request, Tell};
-use crate::file::FileShared;
 use crate::memory::{IoBuf, IoBufMut};
+use crate::open_file::FileShared;
 use crate::sys::Errno;
 
 enum State {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::Inner;
 use crate::driver::{Ended, Key, Plain, Request, Tell};
-use crate::file::FileShared;
+use crate::open_file::FileShared;
 use crate::sys::Errno;
 
 /// A place of the set.

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Alignment, AlignmentSource, FileShared, IoPath, OpenOptions, Opened, Priority};
+use super::OpenOptions;
 use crate::driver::{Kind, Options, Plain, Request};
 use crate::engine::{Engine, Io, IoVec, RawIo, Simple, Submission};
 use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned, Slice};
+use crate::open_file::{Alignment, AlignmentSource, FileShared, IoPath, Opened, Priority};
 use crate::transfer::{Direction, Segment, Segments, Trust};
 
 /// What the engine may assume of memory that it does not own.

@@ -1,17 +1,13 @@
-//! Files: how they are opened, which path their bytes take, and at which alignment.
+//! What users of an engine hold: files, how they are opened, and sets of requests on them.
+//!
+//! May know: the engine and its futures, the open file. Must not know: the driver's slots, windows
+//! and operations.
 
-mod align;
 mod handle;
 mod open;
-mod opened;
-pub(crate) mod priority;
-mod shared;
+mod queue;
 
-pub use align::{Alignment, AlignmentSource};
 pub(crate) use handle::to_the_end;
 pub use handle::{File, Policy};
 pub use open::OpenOptions;
-pub(crate) use opened::Opened;
-pub use priority::Priority;
-pub(crate) use shared::{FileShared, Retired};
-pub use shared::{IoPath, Reason};
+pub use queue::{Done, Queue};

@@ -4,8 +4,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{File, Opened};
+use super::File;
 use crate::engine::Engine;
+use crate::open_file::Opened;
 
 /// Options for opening a file, as [`std::fs::OpenOptions`]. Direct I/O is preferred unless told
 /// otherwise. For a [`Handle`](crate::Handle), see

@@ -11,8 +11,9 @@ use super::files::FileName;
 use super::op::{Io, IoVec, Simple, Submission};
 use super::shared::{Mail, Owner, Shared};
 use crate::driver::Kind;
-use crate::file::{Alignment, AlignmentSource, IoPath, OpenOptions, Opened, to_the_end};
+use crate::file::{OpenOptions, to_the_end};
 use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned};
+use crate::open_file::{Alignment, AlignmentSource, IoPath, Opened};
 use crate::transfer::{Direction, Segment, Segments, Trust};
 
 /// An open file whose requests are carried out by the I/O threads of a [`Handle`].

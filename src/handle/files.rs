@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::file::Opened;
+use crate::open_file::Opened;
 
 /// Names an open file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use super::shared::{Mail, PinRequest, Post, Shared, become_io_thread};
 use crate::driver::op::Wait;
 use crate::driver::{Kind, Options, Plain, Request, Stats, block_signals};
 use crate::engine::{Engine, EngineBuilder, EngineInfo, Pin, RequestSet};
-use crate::file::FileShared;
 use crate::memory::Pinned;
+use crate::open_file::FileShared;
 use crate::sys::Errno;
 use crate::transfer::Segments;
 

@@ -2,7 +2,8 @@
 
 use io_uring::{opcode, squeue, types};
 
-use super::super::op::{FileRef, Memory, Op};
+use super::super::op::{Memory, Op};
+use crate::open_file::FileRef;
 
 /// `struct io_uring_sqe` of include/uapi/linux/io_uring.h, with the names that reads and writes
 /// give its unions.

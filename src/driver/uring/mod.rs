@@ -27,10 +27,11 @@ use io_uring::{Probe, cqueue, opcode, squeue, types};
 use ring::Ring;
 pub(crate) use ring::Wishes;
 
-use super::op::{Completion, FileRef, Memory, Op, Wait};
+use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
 use crate::memory::Pinned;
+use crate::open_file::FileRef;
 
 /// Tokens that no operation has: the watch on the eventfd, and cancellations, whose own result says
 /// nothing.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 
 use super::align::{self, Alignment, AlignmentSource};
-use super::shared::{IoPath, Reason};
+use super::path::{IoPath, Reason};
 use crate::sys::{self, Errno};
 use crate::transfer::{Direction, MAX_RW_COUNT};
 

@@ -31,7 +31,7 @@ impl Priority {
     }
 
     /// Whether this thread may use it: set for a moment, and put back.
-    pub(super) fn check(self) -> io::Result<()> {
+    pub(crate) fn check(self) -> io::Result<()> {
         // SAFETY: neither call takes a pointer.
         let before = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
         if before < 0 {

@@ -5,10 +5,9 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
-use super::Engine;
-use super::set::RequestSet;
+use super::File;
 use crate::driver::Plain;
-use crate::file::File;
+use crate::engine::{Engine, RequestSet};
 use crate::memory::{IoBuf, IoBufMut};
 use crate::transfer::{Direction, Segment, Trust};
 
