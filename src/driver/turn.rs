@@ -73,8 +73,11 @@ impl Driver {
     /// on. Returns how many came to their end.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.tidy();
+        // Room is made after a turn too, when results are taken. Whoever waits for it is called
+        // up before this thread may sleep.
+        self.call_up_waiting();
         let before = self.stats.ended - self.early.ended;
-        let mut wait = if self.stats.ended == before {
+        let mut wait = if self.stats.ended == before && self.woken.is_empty() {
             wait
         } else {
             Wait::No
@@ -141,8 +144,10 @@ impl Driver {
     /// eventfd. What requests want to do next is queued, and started by the next one.
     pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.tidy();
+        self.call_up_waiting();
         let early = std::mem::take(&mut self.early.ended);
-        let result = self.round(if early == 0 { wait } else { Wait::No });
+        let may_wait = early == 0 && self.woken.is_empty();
+        let result = self.round(if may_wait { wait } else { Wait::No });
         self.call_up_waiting();
         result.map(drop)
     }
