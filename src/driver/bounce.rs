@@ -6,9 +6,11 @@
 //!
 //! May know: the memfd and its mapping. Must not know: who copies what.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::slot::SlotIndex;
 use crate::open_file::FileRef;
 
 /// Buffers at most, and the size of each in bytes: the window, so that a bounced window is one
@@ -26,6 +28,8 @@ pub(crate) struct Bounce {
     base: usize,
     free: Vec<Place>,
     prepared: [bool; COUNT],
+    /// The slots that wait for a buffer, in order.
+    waiting: VecDeque<SlotIndex>,
 }
 
 impl Bounce {
@@ -80,6 +84,7 @@ impl Bounce {
             base: base.expose_provenance(),
             free,
             prepared: [false; COUNT],
+            waiting: VecDeque::new(),
         })
     }
 
@@ -91,6 +96,21 @@ impl Bounce {
     pub(crate) fn give_back(&mut self, place: Place) {
         debug_assert!(!self.free.contains(&place));
         self.free.push(place);
+    }
+
+    /// The slot waits for a buffer.
+    pub(super) fn wait(&mut self, index: SlotIndex) {
+        self.waiting.push_back(index);
+    }
+
+    /// The slot that waits first.
+    pub(super) fn next_waiting(&mut self) -> Option<SlotIndex> {
+        self.waiting.pop_front()
+    }
+
+    /// The slot waits no more.
+    pub(super) fn forget(&mut self, index: SlotIndex) {
+        self.waiting.retain(|waiting| *waiting != index);
     }
 
     /// Whether the buffer's pages were faulted in.

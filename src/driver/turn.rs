@@ -10,10 +10,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::Driver;
-use super::carry::one;
 use super::deadlines::Whose;
-use super::op::{Completion, Wait};
-use super::slot::{Lane, Work, token, untoken};
+use super::op::{Completion, Wait, one};
+use super::slot::{Lane, SlotIndex, Work, token, untoken};
 use crate::transfer::{Direction, Segment};
 
 /// When requests are started before the turn that would.
@@ -75,9 +74,9 @@ impl Driver {
         self.tidy();
         // Room is made after a turn too, when results are taken. Whoever waits for it is called
         // up before this thread may sleep.
-        self.call_up_waiting();
+        self.call_up_waiters();
         let before = self.stats.ended - self.early.ended;
-        let mut wait = if self.stats.ended == before && self.woken.is_empty() {
+        let mut wait = if self.stats.ended == before && !self.foreign.wakes() {
             wait
         } else {
             Wait::No
@@ -91,7 +90,7 @@ impl Driver {
         loop {
             let idle = !self.round(wait)?;
             // What is woken without an end is a time that is over.
-            if idle || wait == Wait::No || self.stats.ended != before || !self.woken.is_empty() {
+            if idle || wait == Wait::No || self.stats.ended != before || self.foreign.wakes() {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -103,12 +102,12 @@ impl Driver {
                 };
             }
         }
-        self.look_at_unseen();
+        self.look_at_new();
         if self.backend.has_queued() {
             self.backend.enter(Wait::No, &mut self.stats)?;
         }
-        self.call_up_waiting();
-        self.now_stale = true;
+        self.call_up_waiters();
+        self.clock.passes();
         // Not before: after an error nobody was told.
         self.early.ended = 0;
         Ok((self.stats.ended - before) as usize)
@@ -117,9 +116,9 @@ impl Driver {
     /// Whether a turn would start something: what is queued, or what waits for room that there is.
     #[inline]
     pub(crate) fn wants_turn(&mut self) -> bool {
-        !self.unseen.is_empty()
+        !self.looks.to_look.is_empty()
             || self.backend.has_queued()
-            || (!self.waiting.is_empty() && !self.free.is_empty())
+            || (!self.waiters.is_empty() && (self.table.has_room() || self.unclaimed_slots > 0))
     }
 
     /// Whether there are answers to take in, or may be at any moment without anybody saying so.
@@ -144,11 +143,11 @@ impl Driver {
     /// eventfd. What requests want to do next is queued, and started by the next one.
     pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.tidy();
-        self.call_up_waiting();
+        self.call_up_waiters();
         let early = std::mem::take(&mut self.early.ended);
-        let may_wait = early == 0 && self.woken.is_empty();
+        let may_wait = early == 0 && !self.foreign.wakes();
         let result = self.round(if may_wait { wait } else { Wait::No });
-        self.call_up_waiting();
+        self.call_up_waiters();
         result.map(drop)
     }
 
@@ -156,7 +155,7 @@ impl Driver {
     /// anything to carry on.
     fn round(&mut self, wait: Wait) -> io::Result<bool> {
         let before = self.stats.ended;
-        self.look_at_unseen();
+        self.look_at_new();
         // A look may have ended a request, for which nobody has to wait then.
         let waited = if self.stats.ended == before {
             self.deadlines.bound(wait)
@@ -172,7 +171,7 @@ impl Driver {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.backend.reap(&mut completions);
-        self.now_stale = true;
+        self.clock.passes();
         let answers = !completions.is_empty();
         self.early.plan(in_flight, completions.len());
         for completion in completions.drain(..) {
@@ -184,13 +183,6 @@ impl Driver {
         Ok(answers || expired)
     }
 
-    /// Gives the slots that are free to those who wait for one.
-    fn call_up_waiting(&mut self) {
-        if !self.waiting.is_empty() {
-            self.call_up(self.free.len());
-        }
-    }
-
     /// Cancels the requests whose time is over, and wakes those who waited for room until it was;
     /// says whether there were any.
     fn expire(&mut self) -> bool {
@@ -200,19 +192,16 @@ impl Driver {
             some = true;
             match whose {
                 Whose::Request(key) => {
-                    let slot = &mut self.slots[key.index() as usize];
+                    let slot = &mut self.table[key.index()];
                     if slot.turn == key.turn() && !slot.done {
                         slot.cold.expired = true;
                         self.cancel(key.index());
                     }
                 }
-                // Whoever waits sees for himself that his time is over.
+                // Whoever waits is called up, and finds that the time is over.
                 Whose::Ticket(ticket) => {
-                    if let Ok(at) = self
-                        .waiting
-                        .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
-                    {
-                        self.woken.push(self.waiting[at].1.clone());
+                    if let Some(waker) = self.waiters.leave(ticket) {
+                        self.foreign.wake(waker);
                     }
                 }
             }
@@ -229,7 +218,7 @@ impl Driver {
     fn completed(&mut self, completion: Completion) {
         let Completion { token, result } = completion;
         let (index, lane) = untoken(token);
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.table[index];
         // What most requests end with.
         if lane == Lane::Main
             && let Work::Plain(sent) = slot.work
@@ -251,8 +240,8 @@ impl Driver {
     /// A device without polled queues refuses what is sent to be polled: the request, and all
     /// others of the file, go the ordinary way.
     #[cold]
-    fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
-        let slot = &self.slots[index as usize];
+    fn sent_again(&mut self, index: SlotIndex, lane: Lane) -> bool {
+        let slot = &self.table[index];
         let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else {
             return false;
         };
@@ -286,10 +275,10 @@ impl Driver {
         true
     }
 
-    fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
+    fn completed_otherwise(&mut self, index: SlotIndex, lane: Lane, result: i32) {
         match lane {
             Lane::Main => {
-                let slot = &mut self.slots[index as usize];
+                let slot = &mut self.table[index];
                 slot.main = false;
                 if std::mem::take(&mut slot.cold.slow) {
                     self.leave_slow_lane();

@@ -70,7 +70,7 @@ fn advance(driver: &mut Driver) -> bool {
     let _ = driver.turn(Wait::No);
     driver.forget_done();
     PENDING.fetch_sub((before - driver.in_flight()) as u64, Ordering::Relaxed);
-    drop(std::mem::take(&mut driver.graves));
+    std::mem::take(&mut driver.foreign).run();
     driver.in_flight() > 0
 }
 

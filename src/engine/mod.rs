@@ -11,7 +11,6 @@ mod pool;
 mod region;
 mod set;
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -34,8 +33,11 @@ pub use region::{Region, RegionBuf};
 pub(crate) use set::RequestSet;
 
 use crate::driver::op::Wait;
-use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, Wishes, notify};
+use crate::driver::{
+    BackendChoice, Config, Driver, Foreign, Key, Stats, Taken, Timing, Wishes, notify,
+};
 use crate::memory::IoBufMut;
+use crate::sys::Errno;
 
 /// Sets up an [`Engine`].
 #[derive(Clone, Debug)]
@@ -110,7 +112,7 @@ impl EngineBuilder {
             driver: RefCell::new(Some(driver)),
             wake,
             drain: self.drain,
-            spare: Cell::new(Vec::new()),
+            spare: Cell::default(),
         };
         Ok(Engine {
             inner: Rc::new(inner),
@@ -157,8 +159,8 @@ pub(crate) struct Inner {
     driver: RefCell<Option<Driver>>,
     wake: Arc<OwnedFd>,
     drain: Duration,
-    /// A vector to swap with the driver's, so that waking costs no allocation.
-    spare: Cell<Vec<Waker>>,
+    /// Swapped with the driver's, so that waking costs no allocation.
+    spare: Cell<Foreign>,
 }
 
 impl Inner {
@@ -172,23 +174,38 @@ impl Inner {
         };
         let result = f(inside);
         if inside.starter.is_some() && inside.wants_turn() {
-            inside.woken.extend(inside.starter.take());
+            inside
+                .starter
+                .take()
+                .into_iter()
+                .for_each(|starter| inside.foreign.wake(starter));
         }
-        if !inside.woken.is_empty() || !inside.graves.is_empty() {
-            let mut woken = self.spare.take();
-            std::mem::swap(&mut inside.woken, &mut woken);
-            let graves = std::mem::take(&mut inside.graves);
+        if !inside.foreign.is_empty() {
+            let mut foreign = self.spare.take();
+            std::mem::swap(&mut inside.foreign, &mut foreign);
             drop(driver);
-            self.settle(woken, graves);
+            foreign.run();
+            self.spare.set(foreign);
         }
         result
     }
 
-    /// Runs the foreign code that waking and dropping is.
-    fn settle(&self, mut woken: Vec<Waker>, graves: Vec<Box<dyn Any>>) {
-        woken.drain(..).for_each(Waker::wake);
-        self.spare.set(woken);
-        drop(graves);
+    /// Asks for the result of a request. If the request is in flight, its end wakes the task.
+    #[inline]
+    pub(crate) fn poll_result(&self, key: Key, waker: &Waker) -> Poll<Result<usize, Errno>> {
+        match self.with(|driver| driver.take(key, waker)) {
+            Taken::Ready(result) => Poll::Ready(result),
+            Taken::Pending => Poll::Pending,
+            Taken::Unknown => {
+                // Foreign code, which may ask this engine: nothing is borrowed meanwhile.
+                let copy = waker.clone();
+                self.with(|driver| driver.wake_by(key, copy));
+                match self.with(|driver| driver.take(key, waker)) {
+                    Taken::Ready(result) => Poll::Ready(result),
+                    Taken::Pending | Taken::Unknown => Poll::Pending,
+                }
+            }
+        }
     }
 
     /// Like `with`, for use in drop, where the driver may be borrowed further up the stack.
@@ -207,15 +224,19 @@ impl Drop for Inner {
         driver.cancel_all();
         driver.drain(self.drain);
         driver.tidy();
-        let (graves, starter) = (std::mem::take(&mut driver.graves), driver.starter.take());
+        let mut foreign = std::mem::take(&mut driver.foreign);
+        // Whoever takes turns has nothing to do any more, and sees that.
+        driver
+            .starter
+            .take()
+            .into_iter()
+            .for_each(|starter| foreign.wake(starter));
         if driver.in_flight() > 0 {
             left_behind::keep(driver);
         } else {
             drop(driver);
         }
-        drop(graves);
-        // It has nothing to do any more, and sees that.
-        starter.into_iter().for_each(Waker::wake);
+        foreign.run();
     }
 }
 

@@ -96,24 +96,25 @@ impl Submission {
                 _ => Poll::Pending,
             };
         };
-        match self.inner.with(|driver| driver.take(key, context.waker())) {
-            Some(result) => {
-                self.state = State::Over;
-                Poll::Ready(result)
-            }
-            None => Poll::Pending,
+        let result = self.inner.poll_result(key, context.waker());
+        if result.is_ready() {
+            self.state = State::Over;
         }
+        result
     }
 
     /// Starts the request if there is room by now, or waits for it.
     fn admit(&mut self, context: &mut Context<'_>) {
         let state = &mut self.state;
+        // Foreign code, which may ask this engine: nothing is borrowed meanwhile.
+        let mut waker = Some(context.waker().clone());
         self.inner.with(|driver| {
             if let State::Waiting { request, ticket } = state
                 && !driver.has_room()
                 && !request.is_late()
+                && let Some(waker) = waker.take()
             {
-                let place = driver.wait_for_slot(*ticket, context.waker());
+                let place = driver.wait_for_slot(*ticket, waker);
                 if let Some(due) = request.due
                     && *ticket != Some(place)
                 {

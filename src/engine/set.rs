@@ -210,8 +210,18 @@ impl<T: 'static> RequestSet<T> {
             self.start_waiting();
         }
         let (ended, list) = (&mut self.ended, self.list);
-        self.inner
-            .with(|driver| driver.take_ended(list, ended, waker));
+        let woken = self.inner.with(|driver| {
+            driver.take_ended(list, ended);
+            waker.is_none_or(|waker| !ended.is_empty() || driver.list_wakes(list, waker))
+        });
+        if !woken && let Some(waker) = waker {
+            // Foreign code, which may ask this engine: nothing is borrowed meanwhile.
+            let copy = waker.clone();
+            self.inner.with(|driver| {
+                driver.wake_list_by(list, copy);
+                driver.take_ended(list, ended);
+            });
+        }
         ended.reverse();
         self.end_those_too_late();
         let still_waiting = !self.waiting.is_empty();
@@ -220,6 +230,7 @@ impl<T: 'static> RequestSet<T> {
             && still_waiting
         {
             let due = self.waiting.iter().filter_map(|name| self.due(*name)).min();
+            let waker = waker.clone();
             let place = self.inner.with(|driver| {
                 let place = driver.wait_for_slot(ticket, waker);
                 if let Some(due) = due
