@@ -244,38 +244,48 @@ pub(crate) fn block_signals() {
     }
 }
 
+/// Carries an operation out on the calling thread.
 pub(super) fn carry_out(op: Op) -> i32 {
     let result = match op {
-        // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion; the
-        // kernel checks the rest.
         Op::Rw {
             write,
             file,
             memory,
             offset,
             ..
-        } => unsafe { rw(write, file.descriptor(), memory, offset as libc::off64_t) },
+        } => {
+            let fd = file.descriptor();
+            // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion;
+            // the kernel checks the rest.
+            unsafe { rw(write, fd, memory, offset as libc::off64_t) }
+        }
         Op::Populate { addr, len, write } => {
             return sys::populate::populate(addr, len, write).map_or_else(|errno| -errno, |()| 0);
         }
-        // SAFETY: these take no pointer.
-        Op::Sync {
-            file,
-            data_only: false,
-        } => unsafe { libc::fsync(file.descriptor()) as isize },
-        // SAFETY: as above.
-        Op::Sync {
-            file,
-            data_only: true,
-        } => unsafe { libc::fdatasync(file.descriptor()) as isize },
-        // SAFETY: as above.
-        Op::Allocate { file, offset, len } => unsafe {
-            libc::fallocate64(file.descriptor(), 0, offset as i64, len as i64) as isize
-        },
-        // SAFETY: as above.
-        Op::SetLen { file, len } => unsafe {
-            libc::ftruncate64(file.descriptor(), len as i64) as isize
-        },
+        Op::Sync { file, data_only } => {
+            let fd = file.descriptor();
+            // SAFETY: neither call takes a pointer.
+            let result = unsafe {
+                if data_only {
+                    libc::fdatasync(fd)
+                } else {
+                    libc::fsync(fd)
+                }
+            };
+            result as isize
+        }
+        Op::Allocate { file, offset, len } => {
+            let fd = file.descriptor();
+            // SAFETY: the call takes no pointer.
+            let result = unsafe { libc::fallocate64(fd, 0, offset as i64, len as i64) };
+            result as isize
+        }
+        Op::SetLen { file, len } => {
+            let fd = file.descriptor();
+            // SAFETY: the call takes no pointer.
+            let result = unsafe { libc::ftruncate64(fd, len as i64) };
+            result as isize
+        }
     };
     if result < 0 {
         -sys::errno()

@@ -90,11 +90,11 @@ impl<T: 'static> RequestSet<T> {
                 list: self.list,
                 name,
             };
-            // SAFETY: the caller's contract is that of `push_plain`.
-            if let Some(key) = self
-                .inner
-                .with(|driver| unsafe { driver.push_plain(file, &plain, tell) })
-            {
+            let started = self.inner.with(|driver| {
+                // SAFETY: the caller's contract is that of `push_plain`.
+                unsafe { driver.push_plain(file, &plain, tell) }
+            });
+            if let Some(key) = started {
                 let place = &mut self.places[name as usize];
                 (place.key, place.what) = (Some(key), Some(what));
                 return name;
