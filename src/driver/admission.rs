@@ -51,7 +51,7 @@ impl Driver {
         } else {
             plain.trust
         };
-        if trust == Trust::Offload {
+        if trust == Trust::Offload || self.backend.is_gone() {
             return None;
         }
         let sent = Sent {
@@ -131,6 +131,11 @@ impl Driver {
         slot.priority = request.priority;
         if let Tell::List { list, name } = tell {
             slot.owner = Owner::List { list, name };
+        }
+        if self.backend.is_gone() {
+            self.table[index].work = Work::Simple;
+            self.end(index, Err(libc::ENOTRECOVERABLE));
+            return key;
         }
         self.set_deadline(key, request.due);
         let slot = &mut self.table[index];

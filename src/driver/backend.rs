@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::lost::{Gone, Lost};
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::threads::Threads;
@@ -15,6 +16,10 @@ use crate::transfer::Direction;
 pub(crate) enum Backend {
     Uring(Box<Uring>),
     Threads(Box<Threads>),
+    /// Worker threads in the place of a ring that can't be entered any more.
+    Lost(Box<Lost>),
+    /// In a child of fork.
+    Gone(Box<Gone>),
 }
 
 macro_rules! either {
@@ -22,6 +27,8 @@ macro_rules! either {
         match $self {
             Backend::Uring($backend) => $do,
             Backend::Threads($backend) => $do,
+            Backend::Lost($backend) => $do,
+            Backend::Gone($backend) => $do,
         }
     };
 }
@@ -65,7 +72,7 @@ impl Backend {
                 unsafe { uring.push_rw(write, file, memory, offset, priority, token) }
             }
             // SAFETY: as above.
-            Backend::Threads(_) => unsafe {
+            _ => unsafe {
                 self.push_apart(
                     Op::Rw {
                         write,
@@ -100,6 +107,35 @@ impl Backend {
         either!(self, backend => backend.cancel(token))
     }
 
+    /// Carries an operation out on this thread, and answers it as if it had been pushed.
+    ///
+    /// # Safety
+    ///
+    /// As for `push`, until this call returns.
+    pub(crate) unsafe fn carry_out_here(&mut self, op: Op, token: u64, stats: &mut Stats) {
+        match self {
+            // SAFETY: the caller's contract.
+            Backend::Uring(uring) => unsafe { uring.carry_out_here(op, token, stats) },
+            // These have no workers that the kernel would have to make.
+            // SAFETY: as above.
+            _ => unsafe { self.push(op, token, stats) },
+        }
+    }
+
+    /// Whether this is a child of fork, where nothing is carried out.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Backend::Gone(_))
+    }
+
+    /// Puts worker threads in the place of the ring.
+    pub(crate) fn lose(&mut self, stats: &mut Stats) {
+        let gone = Backend::Gone(Box::new(Gone::new(self.wake_fd())));
+        *self = match std::mem::replace(self, gone) {
+            Backend::Uring(uring) => Backend::Lost(Box::new(Lost::new(uring, stats))),
+            other => other,
+        };
+    }
+
     /// Starts what is queued and, unless completions are there already, waits as told.
     pub(crate) fn enter(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
         either!(self, backend => backend.enter(wait, stats))
@@ -130,7 +166,7 @@ impl Backend {
         match self {
             Backend::Uring(uring) => uring.has_answers(),
             // Each is told.
-            Backend::Threads(_) => false,
+            _ => false,
         }
     }
 
@@ -140,7 +176,7 @@ impl Backend {
     pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
         match self {
             Backend::Uring(uring) => uring.listen(),
-            Backend::Threads(threads) => threads.wake_fd().try_clone(),
+            _ => self.wake_fd().try_clone(),
         }
     }
 
@@ -167,14 +203,16 @@ impl Backend {
     pub(crate) fn register_file(&mut self, fd: BorrowedFd<'_>) -> Option<u32> {
         match self {
             Backend::Uring(uring) => uring.register_file(fd),
-            Backend::Threads(_) => None,
+            _ => None,
         }
     }
 
     /// Forgets a registered descriptor.
     pub(crate) fn unregister_file(&mut self, index: u32) {
-        if let Backend::Uring(uring) = self {
-            uring.unregister_file(index);
+        match self {
+            Backend::Uring(uring) => uring.unregister_file(index),
+            Backend::Lost(lost) => lost.unregister_file(index),
+            Backend::Threads(_) | Backend::Gone(_) => {}
         }
     }
 
@@ -187,7 +225,7 @@ impl Backend {
         match self {
             // SAFETY: the caller's contract.
             Backend::Uring(uring) => unsafe { uring.register_buffers(addr, len) },
-            Backend::Threads(_) => Err(io::Error::new(
+            _ => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "worker threads have no registered buffers",
             )),
@@ -196,8 +234,10 @@ impl Backend {
 
     /// Unpins what `register_buffers` pinned.
     pub(crate) fn unregister_buffers(&mut self, first: u16, len: usize) {
-        if let Backend::Uring(uring) = self {
-            uring.unregister_buffers(first, len);
+        match self {
+            Backend::Uring(uring) => uring.unregister_buffers(first, len),
+            Backend::Lost(lost) => lost.unregister_buffers(first, len),
+            Backend::Threads(_) | Backend::Gone(_) => {}
         }
     }
 
@@ -205,7 +245,7 @@ impl Backend {
     pub(crate) fn can_set_len(&self) -> bool {
         match self {
             Backend::Uring(uring) => uring.can_set_len(),
-            Backend::Threads(_) => true,
+            _ => true,
         }
     }
 
@@ -213,14 +253,14 @@ impl Backend {
     pub(crate) fn polls(&self) -> bool {
         match self {
             Backend::Uring(uring) => uring.polls(),
-            Backend::Threads(_) => false,
+            _ => false,
         }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Backend::Uring(_) => "uring",
-            Backend::Threads(_) => "threads",
+            _ => "threads",
         }
     }
 
@@ -228,7 +268,7 @@ impl Backend {
     pub(crate) fn flags(&self) -> Vec<&'static str> {
         match self {
             Backend::Uring(uring) => uring.flags().to_vec(),
-            Backend::Threads(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

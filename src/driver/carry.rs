@@ -25,7 +25,9 @@ impl Driver {
         } else {
             None
         };
+        let op = self.main_op(index);
         let slot = &mut self.table[index];
+        slot.cold.op = op;
         slot.cold.pinned = pinned;
         slot.work = Work::Transfer(transfer);
     }

@@ -20,6 +20,7 @@
 //! | `results`, `lists`, `foreign` | how a request ends, who gets its result, who is woken |
 //! | `registered`, `pinning` | files and memory in the ring's tables |
 //! | `backend`, `uring`, `threads`, `op`, `wake` | what carries operations out |
+//! | `hand_over`, `lost` | what happens when an ability is lost after the set-up |
 //! | `stats`, `hist` | what is counted |
 //!
 //! # What may be stuck
@@ -35,10 +36,12 @@ mod carry;
 mod clock;
 mod deadlines;
 mod foreign;
+mod hand_over;
 mod hist;
 mod lane;
 mod lists;
 mod looks;
+mod lost;
 pub(crate) mod op;
 mod pinning;
 mod refusal;
@@ -118,6 +121,10 @@ pub(crate) struct Driver {
     unclaimed_slots: u32,
     deadlines: Deadlines,
     clock: Clock,
+    /// The address space that the driver was made in.
+    made_in: u64,
+    /// How often in a row the kernel has refused to be entered.
+    refusals: u32,
     /// Why the back end is not the first choice.
     reason: Option<String>,
     slow: SlowLane,

@@ -25,7 +25,7 @@ use super::turn::Early;
 use super::uring::{Timing, Uring, Wishes};
 use super::waiters::Waiters;
 use crate::memory::residency::Residency;
-use crate::sys;
+use crate::sys::{self, address_space};
 use crate::transfer::Geometry;
 
 /// Sizes in bytes and counts that hold for every request. See [`Geometry`].
@@ -86,7 +86,7 @@ impl Driver {
             };
         let (backend, reason) = match config.backend {
             BackendChoice::Threads => (
-                Backend::Threads(Box::new(Threads::new()?)),
+                Backend::Threads(Box::new(Threads::new(&mut stats)?)),
                 Some("worker threads were asked for".to_owned()),
             ),
             BackendChoice::Uring => match uring(&mut stats) {
@@ -95,7 +95,10 @@ impl Driver {
             },
             BackendChoice::Auto => match uring(&mut stats) {
                 Ok(backend) => (backend, None),
-                Err((_, why)) => (Backend::Threads(Box::new(Threads::new()?)), Some(why)),
+                Err((_, why)) => (
+                    Backend::Threads(Box::new(Threads::new(&mut stats)?)),
+                    Some(why),
+                ),
             },
         };
         let residency = Residency::new()
@@ -129,6 +132,8 @@ impl Driver {
             unclaimed_slots: 0,
             deadlines: Deadlines::default(),
             clock: Clock::new(),
+            made_in: address_space::generation(),
+            refusals: 0,
             reason,
             slow,
             bounce,

@@ -215,6 +215,9 @@ pub(super) struct Cold {
     pub(super) buffer_kept: Option<Box<dyn Any>>,
     /// The registered buffer that holds the memory of a transfer.
     pub(super) pinned: Option<Pinned>,
+    /// The main operation, while it is with the back end. That of a plain request is known
+    /// otherwise.
+    pub(super) op: Option<Op>,
     /// An operation that waits for its turn among those that may be stuck.
     pub(super) parked: Option<Op>,
     /// An action that waits for a bounce buffer.
@@ -230,6 +233,7 @@ pub(super) struct Cold {
 impl Cold {
     /// Forgets what belongs to the request that had the slot.
     pub(super) fn reset(&mut self) {
+        self.op = None;
         self.pinned = None;
         self.to_look = None;
         self.cancelled = false;

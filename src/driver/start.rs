@@ -95,6 +95,7 @@ impl Driver {
             return;
         }
         slot.main = true;
+        slot.cold.op = Some(op);
         slot.cold.slow = slow;
         // SAFETY: the memory is valid until the request is over, by the contract of `push`, or
         // belongs to the slot (iovecs) or to this driver (bounce); neither is touched before the

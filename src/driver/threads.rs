@@ -54,8 +54,13 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(crate) fn new() -> io::Result<Threads> {
-        let event = Arc::new(wake::eventfd()?);
+    /// Worker threads, which answer by an eventfd of their own.
+    pub(crate) fn new(stats: &mut Stats) -> io::Result<Threads> {
+        Ok(Threads::over(Arc::new(wake::eventfd()?), stats))
+    }
+
+    /// Worker threads that answer by this eventfd.
+    pub(crate) fn over(event: Arc<OwnedFd>, stats: &mut Stats) -> Threads {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             work: Condvar::new(),
@@ -66,9 +71,10 @@ impl Threads {
             shared,
             queued: Vec::new(),
         };
-        // One worker has to be had, or the engine could never do anything.
-        spawn(&threads.shared)?;
-        Ok(threads)
+        if let Err(error) = spawn(&threads.shared) {
+            stats.fallback(no_thread(&error));
+        }
+        threads
     }
 
     pub(crate) fn slow_limit(&self) -> usize {
@@ -122,11 +128,11 @@ impl Threads {
             self.shared.work.notify_all();
             for _ in 0..missing {
                 if let Err(error) = spawn(&self.shared) {
-                    // There is one worker at least, so all of it gets done.
-                    stats.fallback(format!("fewer worker threads than wanted: {error}"));
+                    stats.fallback(no_thread(&error));
                     break;
                 }
             }
+            self.work_here_if_alone();
         }
         stats.enters += 1;
         let timeout = match wait {
@@ -138,6 +144,22 @@ impl Threads {
             return Ok(());
         }
         poll(&self.shared.event, timeout)
+    }
+
+    /// Where no thread can be had at all, the calling thread is the worker.
+    fn work_here_if_alone(&self) {
+        let mut queue = lock(&self.shared.queue);
+        if queue.workers > 0 {
+            return;
+        }
+        let jobs = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        let answers = jobs.into_iter().map(|job| Completion {
+            token: job.token,
+            result: carry_out(job.op),
+        });
+        let answers: Vec<Completion> = answers.collect();
+        lock(&self.shared.done).extend(answers);
     }
 
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
@@ -155,7 +177,16 @@ impl Drop for Threads {
     }
 }
 
-fn poll(event: &OwnedFd, timeout: Option<Duration>) -> io::Result<()> {
+/// What it means that a thread could not be made.
+fn no_thread(error: &io::Error) -> String {
+    format!(
+        "fewer worker threads than wanted, at worst none, and then the engine's own thread does \
+         their work: {error}"
+    )
+}
+
+/// Waits until the eventfd is readable, or the time is over.
+pub(super) fn poll(event: &OwnedFd, timeout: Option<Duration>) -> io::Result<()> {
     let mut fd = libc::pollfd {
         fd: event.as_raw_fd(),
         events: libc::POLLIN,

@@ -104,7 +104,8 @@ impl Driver {
         }
         self.look_at_new();
         if self.backend.has_queued() {
-            self.backend.enter(Wait::No, &mut self.stats)?;
+            let entered = self.backend.enter(Wait::No, &mut self.stats);
+            self.entered(entered)?;
         }
         self.call_up_waiters();
         self.clock.passes();
@@ -179,8 +180,10 @@ impl Driver {
         }
         self.completions = completions;
         let expired = !self.deadlines.is_empty() && self.expire();
-        entered?;
-        Ok(answers || expired)
+        // A ring that was lost is something to carry on with.
+        let failed = entered.is_err();
+        self.entered(entered)?;
+        Ok(answers || expired || failed)
     }
 
     /// Cancels the requests whose time is over, and wakes those who waited for room until it was;
@@ -231,7 +234,12 @@ impl Driver {
             }
             return self.end_at_once(index, Ok(result as usize));
         }
-        if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
+        let again = match (result, lane) {
+            (errno, _) if errno == -libc::EOPNOTSUPP => self.sent_again(index, lane),
+            (errno, Lane::Main) if errno == -libc::ECANCELED => self.carried_out_here(index),
+            _ => false,
+        };
+        if again {
             return;
         }
         self.completed_otherwise(index, lane, result);

@@ -66,6 +66,7 @@ pub(super) fn visit() {
 
 /// Whether something is still in flight.
 fn advance(driver: &mut Driver) -> bool {
+    driver.check_process();
     let before = driver.in_flight();
     let _ = driver.turn(Wait::No);
     driver.forget_done();

@@ -172,6 +172,7 @@ impl Inner {
         let Some(inside) = driver.as_mut() else {
             unreachable!("the driver is gone before its last handle")
         };
+        inside.check_process();
         let result = f(inside);
         if inside.starter.is_some() && inside.wants_turn() {
             inside
@@ -221,6 +222,7 @@ impl Drop for Inner {
         let Some(mut driver) = self.driver.get_mut().take() else {
             return;
         };
+        driver.check_process();
         driver.cancel_all();
         driver.drain(self.drain);
         driver.tidy();

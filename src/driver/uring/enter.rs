@@ -24,14 +24,17 @@ impl Uring {
             // SAFETY: a poll names no memory, and the ring is closed before the eventfd.
             unsafe { self.push_entry(watch.build().user_data(WAKE)) };
         }
-        // What does not fit in the submission queue goes in turns; each of them takes at least one
-        // entry, or ends in an error.
+        // What does not fit in the submission queue goes in turns; each turn takes at least one
+        // entry, or is the last.
         while !self.queued.is_empty() {
             self.call(Wait::No, stats)?;
-            if self.ring.submission().is_full() {
+            if self.ring.submission().is_full() && self.ring.has_kernel_thread() {
                 self.ring.wait_for_room()?;
             }
-            self.refill();
+            if self.refill() == 0 {
+                // The completion queue has to be emptied first.
+                return Ok(());
+            }
         }
         if self
             .polled
@@ -40,7 +43,7 @@ impl Uring {
         {
             return self.poll(wait, stats);
         }
-        let wait = if self.ring.completion().is_empty() {
+        let wait = if self.ring.completion().is_empty() && self.here.is_empty() {
             wait
         } else {
             Wait::No
@@ -182,14 +185,16 @@ impl Uring {
         ))
     }
 
-    /// Moves entries to the submission queue, as many as it takes, in order.
-    fn refill(&mut self) {
-        let mut queue = self.ring.submission();
-        let count = self.queued.len().min(queue.capacity() - queue.len());
+    /// Moves entries to the submission queue, in order. Returns how many the queue has taken.
+    fn refill(&mut self) -> usize {
         // SAFETY: the entries came through `push_entry`, whose contract still holds: none was
         // started yet.
-        if unsafe { queue.push_multiple(&self.queued[..count]) }.is_ok() {
-            self.queued.drain(..count);
-        }
+        let rest = self
+            .queued
+            .iter()
+            .position(|entry| !unsafe { self.ring.push(entry) });
+        let count = rest.unwrap_or(self.queued.len());
+        self.queued.drain(..count);
+        count
     }
 }

@@ -15,6 +15,7 @@ mod enter;
 mod entry;
 #[cfg(test)]
 mod gather_test;
+mod here;
 #[cfg(feature = "tokio")]
 mod listen;
 mod ring;
@@ -81,6 +82,12 @@ pub(crate) struct Uring {
     /// One watch sees all wake-ups, where the kernel has such (Linux 5.13).
     watches_on: bool,
     files: Vec<u32>,
+    /// The descriptor in each place of the table of files.
+    descriptors: Vec<RawFd>,
+    /// Answers of operations that were carried out on this thread.
+    here: Vec<Completion>,
+    /// The kernel has made a worker for this ring (io-wq), and keeps one.
+    has_worker: bool,
     buffers: Option<Box<[bool]>>,
     flags: Vec<&'static str>,
     set_len: bool,
@@ -175,6 +182,9 @@ impl Uring {
             watching: false,
             watches_on: true,
             files: Vec::new(),
+            descriptors: Vec::new(),
+            here: Vec::new(),
+            has_worker: true,
             buffers: None,
             flags: Vec::new(),
             set_len,
@@ -185,6 +195,9 @@ impl Uring {
             listeners: listen::Listeners::default(),
         };
         uring.prove()?;
+        if !uring.has_worker {
+            stats.fallback(here::NO_WORKER.to_owned());
+        }
         uring.bounded_workers = uring.ask_bounded_workers(entries);
         let places = FILES.min(tables::open_files_limit());
         if places > 0
@@ -193,6 +206,7 @@ impl Uring {
                 .is_ok()
         {
             uring.files = (0..places).rev().collect();
+            uring.descriptors = vec![-1; places as usize];
             flags.push("registered files");
         }
         if uring
@@ -220,10 +234,22 @@ impl Uring {
         Ok(result)
     }
 
-    /// One round trip. A filter may allow the set-up of a ring and forbid its use.
+    /// One round trip: a filter may allow the set-up of a ring and forbid its use. And one by a
+    /// worker: where the kernel can't make one (RLIMIT_NPROC, a pids cgroup at its limit), whatever
+    /// needs one ends with ECANCELED. The kernel keeps the last worker of a ring.
     fn prove(&mut self) -> io::Result<()> {
+        self.round_trip(squeue::Flags::empty())?;
+        match self.round_trip(squeue::Flags::ASYNC) {
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => self.has_worker = false,
+            other => other?,
+        }
+        Ok(())
+    }
+
+    fn round_trip(&mut self, flags: squeue::Flags) -> io::Result<()> {
+        let nop = opcode::Nop::new().build().user_data(IGNORED).flags(flags);
         // SAFETY: a NOP names no memory.
-        unsafe { self.push_entry(opcode::Nop::new().build().user_data(IGNORED)) };
+        unsafe { self.push_entry(nop) };
         self.ring.enter(Wait::Forever)?;
         match self.ring.completion().next() {
             Some(done) if done.result() >= 0 => Ok(()),
@@ -268,6 +294,7 @@ impl Uring {
 
     pub(crate) fn has_queued(&mut self) -> bool {
         !self.queued.is_empty()
+            || !self.here.is_empty()
             || !self.ring.submission().is_empty()
             || self
                 .polled
@@ -285,7 +312,11 @@ impl Uring {
     /// See [`Backend::push`](super::backend::Backend::push).
     pub(crate) unsafe fn push(&mut self, op: Op, token: u64) {
         debug_assert!(token < IGNORED);
-        // SAFETY: the caller keeps what the op names valid until its completion.
+        if !self.has_worker && here::needs_worker(&op) {
+            // SAFETY: the caller keeps what the op names valid until its completion.
+            return unsafe { self.answer_here(op, token) };
+        }
+        // SAFETY: as above.
         unsafe { self.push_entry(entry::entry(op, token)) }
     }
 
@@ -334,6 +365,9 @@ impl Uring {
 
     #[inline]
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        if !self.here.is_empty() {
+            out.append(&mut self.here);
+        }
         if let Some(polled) = &mut self.polled {
             let before = out.len();
             out.extend(polled.ring.completion().map(|done| Completion {

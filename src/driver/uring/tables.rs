@@ -16,7 +16,10 @@ impl Uring {
                 .submitter()
                 .register_files_update(index, &[fd.as_raw_fd()])
         }) {
-            Ok(1) => Some(index),
+            Ok(1) => {
+                self.descriptors[index as usize] = fd.as_raw_fd();
+                Some(index)
+            }
             _ => {
                 self.unregister_file(index);
                 None
