@@ -130,8 +130,19 @@ impl EngineBuilder {
 /// kernel does wait when the thread itself ends: with io_uring a thread is not gone before the
 /// workers of its rings are. The end of the process ends them.)
 ///
-/// It neither survives fork(2) in the child, nor can it be sent to another thread: an io_uring
-/// belongs to the thread that submits.
+/// An engine can't be sent to another thread: an io_uring belongs to the thread that submits. It
+/// belongs to one process, too. In a child of fork(2) every request ends with ENOTRECOVERABLE, those
+/// that were in flight at the fork as well, and dropping what was inherited only frees memory; the
+/// parent's requests go on. An engine that the child builds for itself works.
+///
+/// # Abilities that are lost later
+///
+/// Where the kernel no longer lets the process enter the ring (a sandbox that is closed after the
+/// start), worker threads take over, and requests that the kernel had not taken are handed to them.
+/// What the kernel had taken by then stays pending: nothing in the process can tell when the kernel
+/// is done with its buffer. Where the kernel can make no worker task (RLIMIT_NPROC, a pids cgroup at
+/// its limit), what needs one is carried out on the engine's thread. [`Stats::fallbacks`] tells of
+/// both.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
