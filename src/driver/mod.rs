@@ -63,24 +63,9 @@ use crate::open_file::{FileShared, Retired};
 use crate::sys::{self, Errno};
 use crate::transfer::{Event, Geometry, Segment, Transfer, Trust};
 
-/// Sizes in bytes and counts that hold for every request. See [`Geometry`].
+/// The sizes that hold for every request, see [`Geometry::base`].
 fn base_geometry(bounce: usize) -> Geometry {
-    const MIB: usize = 1 << 20;
-    Geometry {
-        direct: false,
-        whole: false,
-        mem: 1,
-        block: 1,
-        page: sys::page_size(),
-        window: MIB,
-        bounce,
-        pass: 32 * MIB,
-        cold_pass: MIB,
-        heavy: MIB / 2,
-        ahead: 8 * MIB,
-        tries: 6,
-        middle: 64 << 10,
-    }
+    Geometry::base(sys::page_size(), bounce)
 }
 
 /// Pieces of one operation at most (UIO_MAXIOV).
