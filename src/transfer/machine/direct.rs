@@ -1,5 +1,26 @@
 //! The direct path: what of the looked-at bytes is submitted, and what each answer of the device or
 //! the filesystem means.
+//!
+//! # EIO
+//!
+//! A direct pass answers EIO for more than a failing device: a block device does so for an
+//! asynchronous pass of more than one bio whose memory turns bad (block/fops.c), and ext4 and XFS
+//! for a read of a page of a hole that a mapping makes writable at that moment.
+//!
+//! A read is halved (`bisect`) down to one page, which the page cache then reads: all bytes before
+//! an unreadable block are delivered.
+//!
+//! A write has its memory faulted in, in windows that halve until one succeeds (`vet`). Memory that
+//! can't be faulted in goes to the page cache, whose answer is the answer. A window that was
+//! faulted in is written once more. If the answer is still EIO, the error is the device's own, and
+//! **the write tells it**: the bytes never reached the page cache, so no sync tells it a second
+//! time. Bytes that did go to the page cache (ragged edges, memory that can't be pinned) are the
+//! other way round: their write succeeds, and the next sync of the file tells the error. Each error
+//! is told once, by the one or the other.
+//!
+//! The number of passes is bounded. At one position: at most one fault-in for each halving of the
+//! window, one more write, one request to the page cache. Over a whole request: EIO limits later
+//! passes to the window that was vetted, and that limit only falls.
 
 use super::{Action, Direction, Errno, Geometry, Stage, Stop, Transfer, Trust};
 
@@ -88,7 +109,10 @@ impl Transfer {
                 }
                 self.fault_in()
             }
-            Err(libc::EIO) if self.direction == Direction::Read => self.bisect(len),
+            Err(libc::EIO) => match self.direction {
+                Direction::Read => self.bisect(len),
+                Direction::Write => self.vet(),
+            },
             Err(errno) => self.refused(errno),
         }
     }
@@ -120,6 +144,16 @@ impl Transfer {
             self.cap = least;
         }
         self.again()
+    }
+
+    /// A write met EIO. Its memory is faulted in, to tell bad memory from a bad device.
+    fn vet(&mut self) -> Action {
+        if self.vetted {
+            return self.fail(libc::EIO);
+        }
+        self.bisecting = true;
+        self.budget = self.budget.saturating_sub(1);
+        self.fault_in()
     }
 
     /// The kernel refused a direct or bounced request.

@@ -2,7 +2,7 @@
 //! the fault-in that runs ahead of the cursor.
 
 use super::super::protocol::Ahead;
-use super::{Action, Errno, Stage, Transfer};
+use super::{Action, Direction, Errno, Stage, Transfer};
 
 impl Transfer {
     /// The next window of absent memory is faulted in, or the fault-in ahead that already does so
@@ -13,8 +13,10 @@ impl Transfer {
             return Action::AwaitAhead;
         }
         self.ahead_failed = false;
+        self.vetted = false;
         let here = self.iter.current();
-        let len = self.window.min(here.len).min(self.rest());
+        let window = self.window.max(self.least_window());
+        let len = window.min(here.len).min(self.rest());
         self.frontier = self.frontier.max(self.done_before + len);
         self.stage = Stage::FaultingIn { len };
         Action::FaultIn { len }
@@ -26,16 +28,43 @@ impl Transfer {
                 // The next look says what of the window is resident. If it finds nothing, the
                 // request comes back here with less budget.
                 self.shrink_unless_first();
+                self.vetted = true;
+                if self.is_vetting() {
+                    // The next pass carries vetted memory only. (A piece shorter than a block is
+                    // never submitted, so one block is not too many.)
+                    let block = self.geometry.block;
+                    self.cap = self.cap.min((len & !(block - 1)).max(block));
+                }
                 self.plan()
             }
             // One page that can't be faulted in. The page cache may still reach it by a copy, or
             // gives the error its name.
-            Err(_) if len <= self.geometry.page => self.send_rest_buffered(),
+            Err(_) if len <= self.least_window() => self.send_rest_buffered(),
             Err(_) => {
                 self.shrink();
-                self.plan()
+                // While a write is vetted it is not sent again before a window was faulted in.
+                if self.is_vetting() && self.budget > 0 {
+                    self.fault_in()
+                } else {
+                    self.plan()
+                }
             }
         }
+    }
+
+    /// The smallest window: one page, and while a write is vetted a whole block, because the next
+    /// pass carries whole blocks of that window.
+    fn least_window(&self) -> usize {
+        if self.is_vetting() {
+            self.geometry.page.max(self.geometry.block)
+        } else {
+            self.geometry.page
+        }
+    }
+
+    /// A write met EIO: its passes carry nothing but memory that was faulted in.
+    fn is_vetting(&self) -> bool {
+        self.bisecting && self.direction == Direction::Write
     }
 
     /// A pass made progress: the window and the cap may grow again.

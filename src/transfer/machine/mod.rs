@@ -95,8 +95,10 @@ pub(crate) struct Transfer {
     window: usize,
     /// The most that the next submission carries; lowered by EFAULT, by EIO, and by absent memory.
     cap: usize,
-    /// A read met EIO: the cap only falls from now on.
+    /// A direct pass met EIO: the cap only falls from now on.
     bisecting: bool,
+    /// The memory at the cursor was faulted in with success, and no bytes have moved since.
+    vetted: bool,
     /// Passes without progress that are left.
     budget: u32,
     stage: Stage,
@@ -148,6 +150,7 @@ impl Transfer {
             window,
             cap,
             bisecting: false,
+            vetted: false,
             budget: 0,
             stage: Stage::New,
             frontier: 0,
@@ -295,6 +298,7 @@ impl Transfer {
     fn progress(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.rest());
         self.done_before += bytes;
+        self.vetted &= bytes == 0;
         self.iter.advance(bytes);
         self.frontier = self.frontier.max(self.done_before);
         self.refill_budget();

@@ -128,3 +128,127 @@ fn a_page_that_is_never_pinned_ends_in_the_page_cache() {
     assert_eq!(result, Ok(8192));
     assert!(steps < 60, "{steps} steps");
 }
+
+/// What a block device answers to a write of more than one bio from memory that turns bad: EIO,
+/// although nothing is wrong with the device.
+fn half_bad_write(trust: Trust, segments: Segments, good: usize) -> (Result<usize, Errno>, u32) {
+    let total = segments.total().unwrap();
+    let mut transfer = Transfer::new(
+        Direction::Write,
+        trust,
+        Rc::new(real_geometry()),
+        segments,
+        0,
+        total,
+    );
+    let (mut at, mut last) = (0, None);
+    run(&mut transfer, |action| {
+        let event = match action {
+            // The residency bits of PROT_NONE memory look good.
+            Action::Look { len } => Event::Looked {
+                bytes: len,
+                stop: Stop::End,
+            },
+            Action::Submit { offset, len, .. } => {
+                at = offset as usize;
+                if at + len <= good {
+                    at += len;
+                    Event::Completed(Ok(len))
+                } else {
+                    Event::Completed(Err(libc::EIO))
+                }
+            }
+            Action::FaultIn { len } if at + len <= good => Event::FaultedIn(Ok(())),
+            Action::FaultIn { .. } => Event::FaultedIn(Err(libc::EFAULT)),
+            Action::Buffered { offset, .. } if offset as usize >= good => {
+                Event::Completed(Err(libc::EFAULT))
+            }
+            Action::Buffered { offset, .. } => Event::Completed(Ok(good - offset as usize)),
+            other => panic!("{other:?}"),
+        };
+        assert_ne!(
+            Some(action),
+            last,
+            "a pass that failed is not repeated as it was"
+        );
+        last = Some(action).filter(|_| matches!(event, Event::Completed(Err(libc::EIO))));
+        event
+    })
+}
+
+#[test]
+fn a_device_write_from_half_bad_memory_gives_exactly_the_good_half() {
+    for trust in [Trust::Full, Trust::Look, Trust::Offload] {
+        for (total, good) in [
+            (1 << 20, (1 << 19) + 4096),
+            (1 << 20, 512),
+            (8 << 20, (5 << 20) + 512),
+            (2 << 20, 0),
+        ] {
+            let one = Segments::One(Segment {
+                addr: ADDR,
+                len: total,
+            });
+            let (result, steps) = half_bad_write(trust, one, good);
+            match good {
+                0 => assert_eq!(result, Err(libc::EFAULT)),
+                good => assert_eq!(result, Ok(good)),
+            }
+            assert!(steps < 100, "{steps} steps");
+        }
+        // The same in pieces of two pages.
+        let piece = |index: usize| Segment {
+            addr: ADDR + index * (1 << 16),
+            len: 8192,
+        };
+        let many = Segments::Many((0..128).map(piece).collect());
+        let (result, steps) = half_bad_write(trust, many, (1 << 19) + 4096);
+        assert_eq!(result, Ok((1 << 19) + 4096));
+        assert!(steps < 400, "{steps} steps");
+    }
+}
+
+/// The memory can be faulted in, and the write still fails: the device's own error, which the write
+/// tells. It never gets to the page cache, so no sync tells it again.
+#[test]
+fn a_devices_own_write_error_is_told_by_the_write() {
+    for trust in [Trust::Full, Trust::Look, Trust::Offload] {
+        for (total, bad) in [(4096, 0), (1 << 20, 4096), (32 << 20, 20 << 20)] {
+            let one = Segments::One(Segment {
+                addr: ADDR,
+                len: total,
+            });
+            let mut transfer = Transfer::new(
+                Direction::Write,
+                trust,
+                Rc::new(real_geometry()),
+                one,
+                0,
+                total,
+            );
+            let mut last_errors = 0;
+            let (result, steps) = run(&mut transfer, |action| match action {
+                Action::Look { len } => Event::Looked {
+                    bytes: len,
+                    stop: Stop::End,
+                },
+                Action::Submit { offset, len, .. } => {
+                    if (offset as usize..offset as usize + len).contains(&bad) {
+                        last_errors += 1;
+                        Event::Completed(Err(libc::EIO))
+                    } else {
+                        Event::Completed(Ok(len))
+                    }
+                }
+                Action::FaultIn { .. } => Event::FaultedIn(Ok(())),
+                other => panic!("{other:?}"),
+            });
+            match bad >> 20 {
+                0 => assert_eq!(result, Err(libc::EIO)),
+                mib => assert_eq!(result, Ok(mib << 20), "all windows before the bad one"),
+            }
+            assert!(last_errors <= 3, "{last_errors} times the same error");
+            assert!(steps < 100, "{steps} steps");
+        }
+    }
+}
