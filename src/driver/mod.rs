@@ -672,7 +672,10 @@ impl Driver {
         self.unfold(index);
         let slot = &mut self.slots[index as usize];
         if let Work::Transfer(transfer) = &mut slot.work {
-            transfer.cancel();
+            match slot.owner {
+                Owner::Nobody => transfer.abandon(),
+                Owner::Asker | Owner::List { .. } => transfer.cancel(),
+            }
             if transfer.is_ahead() {
                 self.backend.cancel(token(index, Lane::Ahead));
             }

@@ -79,8 +79,7 @@ impl Transfer {
             Ok(count) => {
                 let end = count < len && count % self.geometry.block != 0 && count - skip <= want;
                 let len = (count.min(len) - skip).min(want);
-                self.stage = Stage::CopyingOut { len, end };
-                Action::CopyOut { skip, len }
+                self.copy_out(skip, len, end)
             }
             // A bounced read is not halved as a direct one is (`bisect`): the page cache reads page
             // by page, and delivers all that comes before the unreadable block, if there is one.
@@ -90,12 +89,24 @@ impl Transfer {
     }
 
     /// `end`: the read before the copy met the end of the file.
+    fn copy_out(&mut self, skip: usize, len: usize, end: bool) -> Action {
+        self.stage = Stage::CopyingOut { skip, len, end };
+        Action::CopyOut { skip, len }
+    }
+
     pub(super) fn copied_out(
         &mut self,
+        skip: usize,
         len: usize,
         end: bool,
         result: Result<usize, Errno>,
     ) -> Action {
+        // The cancellation of the request has also reached the copy of bytes that the device had
+        // brought. They are copied once more.
+        if result == Err(libc::ECANCELED) && self.cancelled && self.budget > 0 {
+            self.budget -= 1;
+            return self.copy_out(skip, len, end);
+        }
         let count = result.unwrap_or(0).min(len);
         self.progress(count);
         if count < len {

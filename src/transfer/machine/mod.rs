@@ -12,7 +12,8 @@
 //!    in beside the action; [`Transfer::ahead_end`] is asked then, before the next step. When that
 //!    fault-in ended, well or badly, [`Transfer::ahead_ended`] is told; where it returns `true`, a
 //!    step with [`Event::AheadEnded`] follows, otherwise [`Transfer::ahead`] is asked again.
-//! 5. [`Transfer::cancel`], at any time before `Finish`. The action under way ends first.
+//! 5. [`Transfer::cancel`] or [`Transfer::abandon`], at any time before `Finish`. The action under
+//!    way ends first.
 //!
 //! # How the methods are named
 //!
@@ -68,6 +69,7 @@ enum Stage {
     },
     /// `end`: the bounce read before it met the end of the file.
     CopyingOut {
+        skip: usize,
         len: usize,
         end: bool,
     },
@@ -115,6 +117,8 @@ pub(crate) struct Transfer {
     /// Submissions of this request go to a worker, not to the submitting thread.
     offload: bool,
     cancelled: bool,
+    /// Cancelled, and nobody wants the bytes.
+    abandoned: bool,
 }
 
 /// The route of the next bytes.
@@ -159,6 +163,7 @@ impl Transfer {
             cold: false,
             offload: trust == Trust::Offload,
             cancelled: false,
+            abandoned: false,
         };
         transfer.refill_budget();
         transfer
@@ -174,9 +179,18 @@ impl Transfer {
     }
 
     /// The caller wants no further passes. The action under way ends first; then the request
-    /// finishes with the bytes moved, or with ECANCELED where there are none.
+    /// finishes with the bytes moved, or with ECANCELED where there are none. A bounce read that has
+    /// brought bytes is still followed by its copy: the device has answered, and the caller gets
+    /// the answer.
     pub(crate) fn cancel(&mut self) {
         self.cancelled = true;
+    }
+
+    /// Nobody waits for the result any more. As [`Transfer::cancel`], but nothing at all is started
+    /// after the action under way.
+    pub(crate) fn abandon(&mut self) {
+        self.cancelled = true;
+        self.abandoned = true;
     }
 
     /// The most that the next fault-in carries, in bytes.
@@ -217,8 +231,8 @@ impl Transfer {
             (Stage::BounceReading { skip, want, len }, Event::Completed(result)) => {
                 self.bounce_read(skip, want, len, result)
             }
-            (Stage::CopyingOut { len, end }, Event::Copied(result)) => {
-                self.copied_out(len, end, result)
+            (Stage::CopyingOut { skip, len, end }, Event::Copied(result)) => {
+                self.copied_out(skip, len, end, result)
             }
             (Stage::Buffering { len, last }, Event::Completed(result)) => {
                 self.buffered(len, last, result)
@@ -228,7 +242,12 @@ impl Transfer {
                 self.fail(libc::EIO)
             }
         };
-        if self.cancelled && !matches!(action, Action::Finish(_)) {
+        let goes_on = match action {
+            Action::Finish(_) => true,
+            Action::CopyOut { .. } => !self.abandoned,
+            _ => !self.cancelled,
+        };
+        if !goes_on {
             action = self.fail(libc::ECANCELED);
         }
         #[cfg(debug_assertions)]
