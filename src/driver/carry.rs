@@ -631,6 +631,7 @@ impl Driver {
         let slot = &mut self.slots[index as usize];
         slot.cold.result = Some(result);
         if let Work::Transfer(transfer) = &slot.work {
+            self.stats.not_pinnable += u64::from(transfer.is_not_pinnable());
             if let Ok(count) = result {
                 match transfer.direction() {
                     Direction::Read => self.stats.bytes_read += count as u64,

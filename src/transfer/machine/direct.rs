@@ -93,6 +93,7 @@ impl Transfer {
                 self.plan()
             }
             Err(libc::EFAULT) => {
+                self.doubted |= self.vetted;
                 // Indeterminate: some of the range may have been transferred. The same bytes go
                 // again in smaller windows.
                 self.trust = if self.trust == Trust::Full {

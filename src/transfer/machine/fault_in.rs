@@ -39,7 +39,10 @@ impl Transfer {
             }
             // One page that can't be faulted in. The page cache may still reach it by a copy, or
             // gives the error its name.
-            Err(_) if len <= self.least_window() => self.send_rest_buffered(),
+            Err(_) if len <= self.least_window() => {
+                self.doubted = true;
+                self.send_rest_buffered()
+            }
             Err(_) => {
                 self.shrink();
                 // While a write is vetted it is not sent again before a window was faulted in.

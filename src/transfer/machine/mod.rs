@@ -19,7 +19,7 @@
 //!
 //! | family | methods | what they do |
 //! |---|---|---|
-//! | questions | `iter`, `direction`, `window`, `done_before`, `awaits_copy`, `is_ahead` | change nothing, may be asked at any time |
+//! | questions | `iter`, `direction`, `window`, `done_before`, `awaits_copy`, `is_ahead`, `is_not_pinnable` | change nothing, may be asked at any time |
 //! | answers, named by the participle | `looked`, `submitted`, `faulted_in`, `copied_in`, `copied_out`, `bounce_read`, `bounce_written`, `buffered` | called by `step` alone, one for each kind of action; take the event, return the next action |
 //! | starts, named by the verb | `look`, `fault_in`, `start_bounce`, `send_resident`, `send_buffered`, `send_rest_buffered` | set the stage and return its action |
 //! | decisions | `plan`, `again`, `route` | choose which start comes next |
@@ -101,6 +101,11 @@ pub(crate) struct Transfer {
     bisecting: bool,
     /// The memory at the cursor was faulted in with success, and no bytes have moved since.
     vetted: bool,
+    /// The memory at the cursor could not be faulted in, or was refused although it was, and no
+    /// bytes have moved since.
+    doubted: bool,
+    /// A copy has moved doubted memory.
+    not_pinnable: bool,
     /// Passes without progress that are left.
     budget: u32,
     stage: Stage,
@@ -155,6 +160,8 @@ impl Transfer {
             cap,
             bisecting: false,
             vetted: false,
+            doubted: false,
+            not_pinnable: false,
             budget: 0,
             stage: Stage::New,
             frontier: 0,
@@ -196,6 +203,14 @@ impl Transfer {
     /// The most that the next fault-in carries, in bytes.
     pub(crate) fn window(&self) -> usize {
         self.window
+    }
+
+    /// Whether the request has met memory that can be touched but not pinned: no direct pass or no
+    /// fault-in took it, and the page cache moved its bytes. Memory that a look keeps from direct
+    /// passes by its kind ([`Stop::NotDirect`]) does not count: nobody tried to pin it. To be asked
+    /// when the request has finished.
+    pub(crate) fn is_not_pinnable(&self) -> bool {
+        self.not_pinnable
     }
 
     /// Whether the answer to the last action is [`Event::Copied`].
@@ -317,7 +332,10 @@ impl Transfer {
     fn progress(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.rest());
         self.done_before += bytes;
-        self.vetted &= bytes == 0;
+        if bytes > 0 {
+            self.vetted = false;
+            self.doubted = false;
+        }
         self.iter.advance(bytes);
         self.frontier = self.frontier.max(self.done_before);
         self.refill_budget();
@@ -408,6 +426,7 @@ impl Transfer {
     fn looked(&mut self, bytes: usize, stop: Stop) -> Action {
         self.frontier = self.frontier.max(self.done_before + bytes);
         if stop == Stop::Absent {
+            self.doubted |= self.vetted && bytes == 0;
             self.cold = true;
             self.cap = self.cap.min(self.geometry.cold_pass);
         }

@@ -1,7 +1,7 @@
 //! The page cache: ragged edges of writes, memory that no direct request takes, files without a
 //! direct path, and the last resort of every other route.
 
-use super::{Action, Errno, Stage, Transfer};
+use super::{Action, Errno, Geometry, Stage, Transfer};
 
 impl Transfer {
     /// The last resort: the page cache takes the rest, and its answer is the answer.
@@ -31,6 +31,15 @@ impl Transfer {
             Ok(0) => self.finish(Ok(self.done_before)),
             Ok(count) => {
                 let count = count.min(len);
+                // Doubt is about one page or one block at the cursor. A copy that moved fewer bytes
+                // may have stopped where that page begins.
+                let Geometry {
+                    direct,
+                    page,
+                    block,
+                    ..
+                } = *self.geometry;
+                self.not_pinnable |= direct && self.doubted && count >= len.min(page.max(block));
                 self.progress(count);
                 self.grow();
                 if self.rest() == 0 {

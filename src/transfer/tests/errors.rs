@@ -126,7 +126,67 @@ fn a_page_that_is_never_pinned_ends_in_the_page_cache() {
         other => panic!("{other:?}"),
     });
     assert_eq!(result, Ok(8192));
+    assert!(transfer.is_not_pinnable());
     assert!(steps < 60, "{steps} steps");
+}
+
+/// Memory is told as "not pinnable" if a copy reached what no direct pass and no fault-in could
+/// take, and only then.
+#[test]
+fn memory_that_a_copy_reaches_and_no_pin_does_is_told() {
+    // How the fault-in and the direct pass fail, what the page cache moves, what is told.
+    let all: Result<usize, Errno> = Ok(16384);
+    for (fault_in, submit, page_cache, told) in [
+        // VM_PFNMAP: POPULATE refuses it, a copy reaches it.
+        (Err(libc::EINVAL), Err(libc::EFAULT), all, true),
+        // Faulted in, and refused all the same.
+        (Ok(()), Err(libc::EFAULT), all, true),
+        // Bad memory: nobody reaches it.
+        (
+            Err(libc::EFAULT),
+            Err(libc::EFAULT),
+            Err(libc::EFAULT),
+            false,
+        ),
+        // Good for half a page, as where a mapping ends: the page cache reaches that half alone.
+        (Err(libc::EFAULT), Err(libc::EFAULT), Ok(2048), false),
+        // Nothing is wrong with the memory.
+        (Ok(()), Err(libc::EINVAL), all, false),
+        (Ok(()), Err(libc::EAGAIN), all, false),
+        (Ok(()), Err(libc::ENOSPC), all, false),
+        (Ok(()), all, all, false),
+    ] {
+        for direction in [Direction::Read, Direction::Write] {
+            let one = Segments::One(Segment {
+                addr: ADDR,
+                len: 16384,
+            });
+            let mut transfer = Transfer::new(
+                direction,
+                Trust::Look,
+                Rc::new(real_geometry()),
+                one,
+                0,
+                16384,
+            );
+            let _ = run(&mut transfer, |action| match action {
+                Action::Look { len } => Event::Looked {
+                    bytes: len,
+                    stop: Stop::End,
+                },
+                Action::Submit { .. } => Event::Completed(submit),
+                Action::FaultIn { .. } => Event::FaultedIn(fault_in),
+                Action::Buffered { offset: 0, .. } => Event::Completed(page_cache),
+                Action::Buffered { .. } => Event::Completed(Err(libc::EFAULT)),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(
+                transfer.is_not_pinnable(),
+                told,
+                "{fault_in:?} {submit:?} {page_cache:?}"
+            );
+        }
+    }
 }
 
 /// What a block device answers to a write of more than one bio from memory that turns bad: EIO,
