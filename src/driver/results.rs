@@ -137,7 +137,10 @@ impl Driver {
         let slot = &mut self.table[index];
         slot.cold.cancelled = true;
         if let Work::Transfer(transfer) = &mut slot.work {
-            transfer.cancel();
+            match slot.owner {
+                Owner::Nobody => transfer.abandon(),
+                Owner::Asker | Owner::List { .. } => transfer.cancel(),
+            }
             if transfer.is_ahead() {
                 self.backend.cancel(token(index, Lane::Ahead));
             }
@@ -181,6 +184,7 @@ impl Driver {
         let slot = &mut self.table[index];
         slot.cold.result = Some(result);
         if let Work::Transfer(transfer) = &slot.work {
+            self.stats.not_pinnable += u64::from(transfer.is_not_pinnable());
             if let Ok(count) = result {
                 match transfer.direction() {
                     Direction::Read => self.stats.bytes_read += count as u64,

@@ -28,26 +28,6 @@ use crate::memory::residency::Residency;
 use crate::sys::{self, address_space};
 use crate::transfer::Geometry;
 
-/// Sizes in bytes and counts that hold for every request. See [`Geometry`].
-fn base_geometry(bounce: usize) -> Geometry {
-    const MIB: usize = 1 << 20;
-    Geometry {
-        direct: false,
-        whole: false,
-        mem: 1,
-        block: 1,
-        page: sys::page_size(),
-        window: MIB,
-        bounce,
-        pass: 32 * MIB,
-        cold_pass: MIB,
-        heavy: MIB / 2,
-        ahead: 8 * MIB,
-        tries: 6,
-        middle: 64 << 10,
-    }
-}
-
 /// What carries the operations out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -137,7 +117,7 @@ impl Driver {
             reason,
             slow,
             bounce,
-            base: base_geometry(bounce_bytes),
+            base: Geometry::base(sys::page_size(), bounce_bytes),
             registered: Registered::default(),
         })
     }

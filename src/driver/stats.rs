@@ -63,6 +63,10 @@ pub struct Stats {
     pub cancelled: u64,
     /// io_uring_enter calls that failed and were tried again (EAGAIN, EBUSY, EINTR).
     pub enter_retries: u64,
+    /// Requests on direct files that met memory which can be touched but not pinned (`[vvar]`,
+    /// mappings of device memory): the page cache moved its bytes by a copy. Memory that a look
+    /// recognizes (mappings of files, memfd_secret) is bounced without a try, and not counted here.
+    pub not_pinnable: u64,
     /// Abilities lost, with the reason; each reason once.
     pub fallbacks: Vec<String>,
     /// Time of calls that submit, apart from waiting; of some of them, see
@@ -103,6 +107,7 @@ impl Stats {
             reclaimed,
             windows_shrunk,
             bounced,
+            not_pinnable,
             buffered,
             resubmissions,
             retries,
@@ -132,6 +137,7 @@ impl Stats {
         self.reclaimed += reclaimed;
         self.windows_shrunk += windows_shrunk;
         self.bounced += bounced;
+        self.not_pinnable += not_pinnable;
         self.buffered += buffered;
         self.resubmissions += resubmissions;
         self.retries += retries;
@@ -180,8 +186,8 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "other ways          {} bounced, {} buffered",
-            self.bounced, self.buffered
+            "other ways          {} bounced, {} buffered, {} not pinnable",
+            self.bounced, self.buffered, self.not_pinnable
         )?;
         writeln!(
             f,
