@@ -39,13 +39,13 @@ impl Driver {
             offset,
             ..
         } = *plain;
-        if !file.takes_plain(direction, addr, len, offset) {
-            return None;
-        }
         let pinned = plain
             .pinned
             .as_ref()
             .filter(|pinned| pinned.engine == self.id);
+        if !file.takes_plain(direction, addr, len, offset, pinned.is_some()) {
+            return None;
+        }
         let trust = if pinned.is_some() {
             Trust::Full
         } else {
@@ -157,8 +157,8 @@ impl Driver {
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
                 let trust = if pinned.is_some() { Trust::Full } else { trust };
+                let geometry = request.file.geometry(direction, pinned.is_some());
                 slot.cold.pinned = pinned;
-                let geometry = request.file.geometry(direction);
                 slot.work = Work::Transfer(Box::new(Transfer::new(
                     direction, trust, geometry, segments, offset, total,
                 )));

@@ -18,7 +18,7 @@ impl Driver {
         let (&Work::Plain(sent), Some(file)) = (&slot.work, &slot.file) else {
             return;
         };
-        let transfer = sent.submitted(file.geometry(sent.direction));
+        let transfer = sent.submitted(file.geometry(sent.direction, sent.pinned));
         let Segment { addr, len } = sent.segment();
         let pinned = if sent.pinned {
             self.find_pinned(addr, len)

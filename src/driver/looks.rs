@@ -95,12 +95,12 @@ impl Driver {
                 };
                 continue;
             }
-            let mut transfer = sent.transfer(file.geometry(sent.direction));
+            let mut transfer = sent.transfer(file.geometry(sent.direction, sent.pinned));
             // It asks for the look that was just made.
             let looked = transfer.step(Event::Start) == Action::Look { len: range.len };
             debug_assert!(looked);
             if !looked {
-                transfer = sent.transfer(file.geometry(sent.direction));
+                transfer = sent.transfer(file.geometry(sent.direction, sent.pinned));
             }
             slot.work = Work::Transfer(transfer);
             self.drive(
