@@ -234,7 +234,7 @@ impl File {
     }
 
     /// Reads until the buffer is full: for a `Vec<u8>` up to its capacity, which may be more than
-    /// you asked for; `vec.slice(..n)` says how much it is to be.
+    /// you asked for; `vec.into_slice(..n)` says how much it is to be.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl File {
             first,
             total,
             io::ErrorKind::UnexpectedEof,
-            move |buffer, done| file.read_at(buffer.slice(done..total), offset + done as u64),
+            move |buffer, done| file.read_at(buffer.into_slice(done..total), offset + done as u64),
         )
     }
 
@@ -271,7 +271,7 @@ impl File {
             first,
             total,
             io::ErrorKind::WriteZero,
-            move |buffer, done| file.write_at(buffer.slice(done..total), offset + done as u64),
+            move |buffer, done| file.write_at(buffer.into_slice(done..total), offset + done as u64),
         )
     }
 
