@@ -122,7 +122,7 @@ pub use engine::{
     Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, RawIo, Region,
     RegionBuf, Simple, left_behind,
 };
-pub use file::{Done, File, OpenOptions, Policy, Queue};
+pub use file::{Done, File, IoAll, OpenOptions, Policy, Queue};
 pub use handle::{Handle, HandleBuilder};
 pub use memory::{
     Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable,

@@ -185,7 +185,7 @@ fn every_kind_of_request_does_what_it_says() {
             );
             let (count, _) = file.writev_at(vec![vec![1u8; 10], vec![2; 20]], 7).await;
             assert_eq!(count.unwrap(), 30);
-            let (count, part) = file.read_at(vec![9u8; 50].slice(10..40), 7).await;
+            let (count, part) = file.read_at(vec![9u8; 50].into_slice(10..40), 7).await;
             assert_eq!(count.unwrap(), 30);
             assert_eq!(
                 part.into_inner(),

@@ -98,24 +98,29 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// The request, to be taken the long way.
-    pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
+    /// What is asked for, as any request has it.
+    pub(crate) fn kind(self) -> Kind {
         let Plain {
             direction,
             trust,
             segment,
             offset,
             pinned,
-            options,
+            ..
         } = self;
-        let kind = Kind::Transfer {
+        Kind::Transfer {
             direction,
             segments: Segments::One(segment),
             offset,
             trust,
             pinned,
-        };
-        Request::new(file.clone(), kind, options)
+        }
+    }
+
+    /// The request, to be taken the long way.
+    pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
+        let options = self.options;
+        Request::new(file.clone(), self.kind(), options)
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Stats {
     pub slow_lane_waits: u64,
     /// Requests that had to wait because as many as allowed were in flight.
     pub admission_waits: u64,
-    /// Requests cancelled by dropping their future.
+    /// Requests in flight that were cancelled: their future was dropped, or they were asked to end.
     pub cancelled: u64,
     /// io_uring_enter calls that failed and were tried again (EAGAIN, EBUSY, EINTR).
     pub enter_retries: u64,

@@ -5,6 +5,7 @@
 //! Wakers are woken, and buffers that nobody waits for are dropped, only while the driver is not
 //! borrowed: both run foreign code, which may call the engine again.
 
+mod future;
 mod left_behind;
 mod op;
 mod pool;
@@ -23,9 +24,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+pub(crate) use future::{InFlight, Pending, futures};
 pub use left_behind::{LeftBehind, left_behind};
+pub(crate) use op::Submission;
 pub use op::{Io, IoVec, RawIo, Simple};
-pub(crate) use op::{Submission, set_init_in_order};
 pub(crate) use pool::Pages;
 pub use pool::{Pool, PoolBuf};
 pub(crate) use region::{Keep, Pin, Registered};

@@ -40,11 +40,11 @@ impl Pin {
         len: usize,
     ) -> Pin {
         let (pinning, unpinned) = engine.inner.with(|driver| {
-            // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and
-            // then until the driver has unregistered it.
             let pinned = if len == 0 {
                 None
             } else {
+                // SAFETY: the range belongs to `memory`, which lives until this value is dropped,
+                // and then until the driver has unregistered it.
                 unsafe { driver.pin(base, len) }.ok()
             };
             (
