@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::lane::LaneLimits;
 use super::lost::{Gone, Lost};
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
@@ -188,10 +189,9 @@ impl Backend {
         }
     }
 
-    /// How many operations that may fault, and so may be stuck, can be in flight while others still
-    /// get on.
-    pub(crate) fn slow_limit(&self) -> usize {
-        either!(self, backend => backend.slow_limit())
+    /// How many operations that may fault can be in flight while others still get on.
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        either!(self, backend => backend.lane_limits())
     }
 
     /// An eventfd(2) that ends a wait when it is written to, from any thread.

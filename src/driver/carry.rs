@@ -5,6 +5,7 @@
 
 use super::Driver;
 use super::bounce::{self, Bounce};
+use super::lane::LaneKind;
 use super::op::{Memory, Op};
 use super::slot::{Answer, SlotIndex, Work};
 use crate::open_file::FileRef;
@@ -247,14 +248,23 @@ impl Driver {
     }
 
     pub(super) fn carry_out_bounce(&mut self, index: SlotIndex, action: Action) {
+        // The copy is what may be stuck, with the buffer in its hands.
+        let kind = match action {
+            _ if self.table[index].cold.bounce.is_some() => LaneKind::Plain,
+            _ if self.table[index].cold.pinned.is_some() => LaneKind::Plain,
+            Action::CopyIn { len } | Action::BounceRead { len, .. } => {
+                self.lane_of_memory(index, len)
+            }
+            _ => LaneKind::Suspect,
+        };
         let slot = &mut self.table[index];
         let Some(bounce) = &mut self.bounce else {
             debug_assert!(false, "no bounce without buffers");
             return self.drive_deferred(index, Event::Completed(Err(libc::ENOMEM)));
         };
-        let Some(place) = slot.cold.bounce.or_else(|| bounce.take()) else {
+        let Some(place) = slot.cold.bounce.or_else(|| bounce.take(kind)) else {
             slot.cold.deferred = Some(action);
-            bounce.wait(index);
+            bounce.wait(index, kind);
             return;
         };
         slot.cold.bounce = Some(place);

@@ -55,18 +55,18 @@ impl Deadlines {
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((due, _))| *due)
     }
+}
 
-    /// The wait, ended by the first deadline.
-    #[inline]
-    pub(super) fn bound(&self, wait: Wait) -> Wait {
-        let Some(first) = self.next() else {
-            return wait;
-        };
-        let left = first.saturating_duration_since(Instant::now());
-        match wait {
-            Wait::No => Wait::No,
-            Wait::Forever => Wait::For(left),
-            Wait::For(time) => Wait::For(time.min(left)),
-        }
+/// The wait, ended by a deadline.
+#[inline]
+pub(super) fn bound(wait: Wait, deadline: Option<Instant>) -> Wait {
+    let Some(deadline) = deadline else {
+        return wait;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match wait {
+        Wait::No => Wait::No,
+        Wait::Forever => Wait::For(left),
+        Wait::For(time) => Wait::For(time.min(left)),
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 
 use super::Driver;
 use super::backend::Backend;
+use super::lane::{LaneKind, Lanes};
 use super::lost::Gone;
 use super::op::{Op, one};
 use super::slot::{Lane, SlotIndex, Work, token, untoken};
@@ -44,7 +45,8 @@ impl Driver {
                 continue;
             }
             slot.main = false;
-            slot.cold.slow = false;
+            slot.cold.lane = None;
+            slot.cold.waits_in = None;
             slot.cold.bounce = None;
             slot.cold.parked = None;
             slot.cold.deferred = None;
@@ -52,7 +54,7 @@ impl Driver {
             self.end(index, Err(libc::ENOTRECOVERABLE));
         }
         self.looks.to_look.clear();
-        self.slow = super::lane::SlowLane::new(self.backend.slow_limit());
+        self.lanes = Lanes::new(self.backend.lane_limits());
     }
 
     /// What io_uring_enter(2) has answered. `Ok`: the driver goes on, maybe without the ring.
@@ -94,7 +96,7 @@ impl Driver {
             let (index, lane) = untoken(token);
             match lane {
                 Lane::Ahead => {
-                    self.leave_slow_lane();
+                    self.leave_lane(LaneKind::Suspect);
                     self.ahead_ended(index, -libc::EAGAIN);
                 }
                 Lane::Main => {

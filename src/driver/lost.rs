@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::lane::LaneLimits;
 use super::op::{Completion, Op, Wait};
 use super::stats::Stats;
 use super::threads::Threads;
@@ -53,8 +54,8 @@ impl Lost {
         self.threads.has_queued()
     }
 
-    pub(crate) fn slow_limit(&self) -> usize {
-        self.threads.slow_limit()
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        self.threads.lane_limits()
     }
 
     pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
@@ -118,8 +119,8 @@ impl Gone {
         !self.answers.is_empty()
     }
 
-    pub(crate) fn slow_limit(&self) -> usize {
-        1
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        LaneLimits::of(1)
     }
 
     pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {

@@ -26,8 +26,8 @@
 //! # What may be stuck
 //!
 //! Operations that touch memory which may fault (fault-ins, copies, offloaded reads and writes) can
-//! be held by a fault that nobody resolves. They pass through the slow lane: a bounded number is in
-//! flight, fewer than the back end has workers, and the rest waits in order.
+//! be held by a fault that nobody resolves. They pass through one of two lanes (`lane`): a bounded
+//! number is in flight, fewer than the back end has workers, and the rest waits in order.
 
 mod admission;
 mod backend;
@@ -68,7 +68,7 @@ use clock::Clock;
 use deadlines::Deadlines;
 pub(crate) use foreign::Foreign;
 pub use hist::Histogram;
-use lane::SlowLane;
+use lane::Lanes;
 use lists::Lists;
 use looks::Looks;
 use op::Completion;
@@ -88,6 +88,7 @@ pub(crate) use uring::Wishes;
 use waiters::Waiters;
 pub(crate) use wake::notify;
 
+use crate::memory::plain::PlainMemory;
 use crate::sys::Errno;
 use crate::transfer::Geometry;
 
@@ -127,7 +128,8 @@ pub(crate) struct Driver {
     refusals: u32,
     /// Why the back end is not the first choice.
     reason: Option<String>,
-    slow: SlowLane,
+    lanes: Lanes,
+    plain_memory: PlainMemory,
     bounce: Option<Bounce>,
     base: Geometry,
     registered: Registered,

@@ -20,6 +20,20 @@ pub(crate) enum Memory {
     Many { iov: *const libc::iovec, count: u32 },
 }
 
+impl Memory {
+    /// The number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match *self {
+            Memory::One { len, .. } => len,
+            Memory::Many { iov, count } => {
+                // SAFETY: whoever makes the value keeps `count` structs at `iov` valid.
+                let pieces = unsafe { std::slice::from_raw_parts(iov, count as usize) };
+                pieces.iter().map(|piece| piece.iov_len).sum()
+            }
+        }
+    }
+}
+
 /// One piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {

@@ -148,7 +148,8 @@ impl Driver {
         if slot.main {
             self.backend.cancel(token(index, Lane::Main));
         } else if slot.cold.parked.take().is_some() {
-            self.slow.forget(index);
+            self.lanes.forget(index);
+            self.table[index].cold.waits_in = None;
             self.answered(index, -libc::ECANCELED);
         } else if slot.cold.deferred.take().is_some() {
             if let Some(bounce) = &mut self.bounce {

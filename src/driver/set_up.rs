@@ -13,7 +13,7 @@ use super::bounce::{self, Bounce};
 use super::clock::Clock;
 use super::deadlines::Deadlines;
 use super::foreign::Foreign;
-use super::lane::SlowLane;
+use super::lane::Lanes;
 use super::lists::Lists;
 use super::looks::Looks;
 use super::refusal::explain;
@@ -24,6 +24,7 @@ use super::threads::Threads;
 use super::turn::Early;
 use super::uring::{Timing, Uring, Wishes};
 use super::waiters::Waiters;
+use crate::memory::plain::PlainMemory;
 use crate::memory::residency::Residency;
 use crate::sys::{self, address_space};
 use crate::transfer::Geometry;
@@ -93,7 +94,7 @@ impl Driver {
                 ))
             })
             .ok();
-        let slow = SlowLane::new(backend.slow_limit());
+        let lane_limits = backend.lane_limits();
         let bounce_bytes = bounce.as_ref().map_or(0, |_| bounce::SIZE);
         Ok(Driver {
             table: Table::new(depth),
@@ -115,7 +116,8 @@ impl Driver {
             made_in: address_space::generation(),
             refusals: 0,
             reason,
-            slow,
+            lanes: Lanes::new(lane_limits),
+            plain_memory: PlainMemory::default(),
             bounce,
             base: Geometry::base(sys::page_size(), bounce_bytes),
             registered: Registered::default(),

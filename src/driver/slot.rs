@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::bounce::Place;
+use super::lane::LaneKind;
 use super::op::Op;
 use crate::memory::Pinned;
 use crate::open_file::FileShared;
@@ -200,8 +201,10 @@ const _: () = assert!(size_of::<Slot>() == 64);
 pub(super) struct Cold {
     /// A plain transfer whose memory was not looked at yet.
     pub(super) to_look: Option<Sent>,
-    /// The main operation counts as one that may be stuck.
-    pub(super) slow: bool,
+    /// The lane in which the main operation has a place.
+    pub(super) lane: Option<LaneKind>,
+    /// The lane in which the main operation waits for a place.
+    pub(super) waits_in: Option<LaneKind>,
     /// Somebody asked to end the request early.
     pub(super) cancelled: bool,
     /// The request was cancelled because its time was over.

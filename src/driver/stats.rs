@@ -57,6 +57,9 @@ pub struct Stats {
     pub retries: u64,
     /// Work that had to wait because as many fault-ins as allowed were in flight.
     pub slow_lane_waits: u64,
+    /// Times that operations on memory which may fault were found stuck: as many as allowed were in
+    /// flight, and none ended for a while.
+    pub lanes_stuck: u64,
     /// Requests that had to wait because as many as allowed were in flight.
     pub admission_waits: u64,
     /// Requests in flight that were cancelled: their future was dropped, or they were asked to end.
@@ -112,6 +115,7 @@ impl Stats {
             resubmissions,
             retries,
             slow_lane_waits,
+            lanes_stuck,
             admission_waits,
             cancelled,
             enter_retries,
@@ -142,6 +146,7 @@ impl Stats {
         self.resubmissions += resubmissions;
         self.retries += retries;
         self.slow_lane_waits += slow_lane_waits;
+        self.lanes_stuck += lanes_stuck;
         self.admission_waits += admission_waits;
         self.cancelled += cancelled;
         self.enter_retries += enter_retries;
@@ -196,8 +201,8 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "waits               {} for admission, {} for the slow lane",
-            self.admission_waits, self.slow_lane_waits
+            "waits               {} for admission, {} for a lane, which was stuck {} times",
+            self.admission_waits, self.slow_lane_waits, self.lanes_stuck
         )?;
         match self.submit_time.count() {
             0 => writeln!(f, "submit call         not measured")?,

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::lane::LaneLimits;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
@@ -77,8 +78,12 @@ impl Threads {
         threads
     }
 
-    pub(crate) fn slow_limit(&self) -> usize {
-        WORKERS / 2
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        // Half of the workers are for requests that wait for the device.
+        LaneLimits {
+            suspect: WORKERS / 2,
+            plain: WORKERS / 4,
+        }
     }
 
     pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {

@@ -10,7 +10,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::Driver;
-use super::deadlines::Whose;
+use super::deadlines::{Whose, bound};
+use super::lane::LaneKind;
 use super::op::{Completion, Wait, one};
 use super::slot::{Lane, SlotIndex, Work, token, untoken};
 use crate::transfer::{Direction, Segment};
@@ -159,7 +160,7 @@ impl Driver {
         self.look_at_new();
         // A look may have ended a request, for which nobody has to wait then.
         let waited = if self.stats.ended == before {
-            self.deadlines.bound(wait)
+            bound(wait, self.next_deadline())
         } else {
             Wait::No
         };
@@ -180,10 +181,11 @@ impl Driver {
         }
         self.completions = completions;
         let expired = !self.deadlines.is_empty() && self.expire();
+        let passed = self.lanes.stuck_at().is_some() && self.pass_the_stuck();
         // A ring that was lost is something to carry on with.
         let failed = entered.is_err();
         self.entered(entered)?;
-        Ok(answers || expired || failed)
+        Ok(answers || expired || passed || failed)
     }
 
     /// Cancels the requests whose time is over, and wakes those who waited for room until it was;
@@ -212,9 +214,10 @@ impl Driver {
         some
     }
 
-    /// When the first request's time is over.
+    /// When the first request's time is over, or a lane counts as stuck.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        let both = [self.deadlines.next(), self.lanes.stuck_at()];
+        both.into_iter().flatten().min()
     }
 
     #[inline]
@@ -288,13 +291,13 @@ impl Driver {
             Lane::Main => {
                 let slot = &mut self.table[index];
                 slot.main = false;
-                if std::mem::take(&mut slot.cold.slow) {
-                    self.leave_slow_lane();
+                if let Some(kind) = slot.cold.lane.take() {
+                    self.leave_lane(kind);
                 }
                 self.answered(index, result);
             }
             Lane::Ahead => {
-                self.leave_slow_lane();
+                self.leave_lane(LaneKind::Suspect);
                 self.ahead_ended(index, result);
             }
         }

@@ -5,6 +5,7 @@
 mod aligned;
 mod buf;
 mod fault_in;
+pub(crate) mod plain;
 pub(crate) mod residency;
 mod slice;
 

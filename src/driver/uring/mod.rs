@@ -29,6 +29,7 @@ use io_uring::{Probe, cqueue, opcode, squeue};
 use ring::Ring;
 pub(crate) use ring::Wishes;
 
+use super::lane::LaneLimits;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
@@ -258,26 +259,34 @@ impl Uring {
         }
     }
 
+    /// How many bounded workers (io-wq) the kernel makes for this thread's rings at most. There are
+    /// four for each processor, which on a small machine is few for two lanes: it is asked for more.
     fn ask_bounded_workers(&self, entries: u32) -> usize {
+        const ENOUGH: u32 = 16;
+        let submitter = self.ring.ring().submitter();
         let mut workers = [0, 0];
-        let asked = self
-            .ring
-            .ring()
-            .submitter()
-            .register_iowq_max_workers(&mut workers);
+        let asked = submitter.register_iowq_max_workers(&mut workers);
         match (asked, workers[0]) {
-            (Ok(()), 1..) => workers[0] as usize,
+            (Ok(()), few @ 1..ENOUGH) => {
+                match submitter.register_iowq_max_workers(&mut [ENOUGH, 0]) {
+                    Ok(()) => ENOUGH as usize,
+                    Err(_) => few as usize,
+                }
+            }
+            (Ok(()), many @ 1..) => many as usize,
             // The kernel's default (io_wq_create).
-            _ => (entries as usize)
-                .min(4 * std::thread::available_parallelism().map_or(1, |count| count.get())),
+            _ => {
+                let processors =
+                    std::thread::available_parallelism().map_or(1, |count| count.get());
+                (entries as usize).min(4 * processors)
+            }
         }
     }
 
     /// Below io-wq's bounded workers, so that a request which the kernel itself sends there finds
     /// one although faults are stuck.
-    pub(crate) fn slow_limit(&self) -> usize {
-        let bounded = self.bounded_workers;
-        bounded.saturating_sub((bounded / 4).max(1)).clamp(1, 64)
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        LaneLimits::of(self.bounded_workers)
     }
 
     pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {

@@ -181,6 +181,11 @@ impl Transfer {
         &self.iter
     }
 
+    /// Whether the caller resolves the faults of the memory by itself.
+    pub(crate) fn is_offloaded(&self) -> bool {
+        self.trust == Trust::Offload
+    }
+
     pub(crate) fn direction(&self) -> Direction {
         self.direction
     }
