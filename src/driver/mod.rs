@@ -20,7 +20,7 @@
 //! | `results`, `lists`, `foreign` | how a request ends, who gets its result, who is woken |
 //! | `registered`, `pinning` | files and memory in the ring's tables |
 //! | `backend`, `uring`, `threads`, `op`, `wake` | what carries operations out |
-//! | `stats`, `hist` | what is counted |
+//! | `stats`, `hist`, `fallback` | what is counted, and what was lost |
 //!
 //! # What may be stuck
 //!
@@ -34,6 +34,7 @@ mod bounce;
 mod carry;
 mod clock;
 mod deadlines;
+mod fallback;
 mod foreign;
 mod hist;
 mod lane;
@@ -60,9 +61,13 @@ use std::collections::HashMap;
 use std::task::Waker;
 
 use backend::Backend;
+pub use backend::BackendKind;
 use bounce::Bounce;
 use clock::Clock;
 use deadlines::Deadlines;
+pub use fallback::Fallback;
+#[cfg(feature = "tokio")]
+pub(crate) use fallback::errno_of;
 pub(crate) use foreign::Foreign;
 pub use hist::Histogram;
 use lane::SlowLane;

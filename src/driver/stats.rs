@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::fallback::Fallback;
 use super::hist::Histogram;
 
 /// Counters since the engine was built. All are events, except where a unit is named.
@@ -63,8 +64,8 @@ pub struct Stats {
     pub cancelled: u64,
     /// io_uring_enter calls that failed and were tried again (EAGAIN, EBUSY, EINTR).
     pub enter_retries: u64,
-    /// Abilities lost, with the reason; each reason once.
-    pub fallbacks: Vec<String>,
+    /// Abilities lost, each once.
+    pub fallbacks: Vec<Fallback>,
     /// Time of calls that submit, apart from waiting; of some of them, see
     /// [`Timing`](crate::Timing).
     pub submit_time: Histogram,
@@ -74,8 +75,8 @@ pub struct Stats {
 
 impl Stats {
     /// Notes a lost ability, once.
-    pub(crate) fn fallback(&mut self, what: String) {
-        // The reasons come from a short list of places; the bound is for safety only.
+    pub(crate) fn fallback(&mut self, what: Fallback) {
+        // Errnos are few in each place; the bound is for safety only.
         if self.fallbacks.len() < 32 && !self.fallbacks.contains(&what) {
             self.fallbacks.push(what);
         }

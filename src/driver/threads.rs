@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::fallback::{Fallback, errno_of};
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
@@ -123,7 +124,8 @@ impl Threads {
             for _ in 0..missing {
                 if let Err(error) = spawn(&self.shared) {
                     // There is one worker at least, so all of it gets done.
-                    stats.fallback(format!("fewer worker threads than wanted: {error}"));
+                    let errno = errno_of(&error);
+                    stats.fallback(Fallback::FewerWorkers { errno });
                     break;
                 }
             }

@@ -28,6 +28,7 @@ use io_uring::{Probe, cqueue, opcode, squeue};
 use ring::Ring;
 pub(crate) use ring::Wishes;
 
+use super::fallback::{Fallback, errno_of};
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
@@ -119,9 +120,8 @@ impl Uring {
         };
         let ring = match set_up(plain, &mut flags) {
             Err(error) if wishes.sq_poll.is_some() => {
-                stats.fallback(format!(
-                    "no kernel thread for submissions (SQPOLL): {error}"
-                ));
+                let errno = errno_of(&error);
+                stats.fallback(Fallback::NoSubmissionThread { errno });
                 set_up(
                     Wishes {
                         sq_poll: None,
@@ -140,9 +140,7 @@ impl Uring {
             ));
         }
         if wishes.no_iowait && !params.is_feature_no_iowait() {
-            stats.fallback(
-                "waiting counts as waiting for I/O: NO_IOWAIT needs Linux 6.15".to_owned(),
-            );
+            stats.fallback(Fallback::WaitsCount);
         }
         let mut probe = Probe::new();
         ring.ring().submitter().register_probe(&mut probe)?;
@@ -159,7 +157,8 @@ impl Uring {
         let polled = polled.and_then(|polled| {
             polled
                 .inspect_err(|error| {
-                    stats.fallback(format!("completions are not polled for (IOPOLL): {error}"))
+                    let errno = errno_of(error);
+                    stats.fallback(Fallback::NoPolledRing { errno });
                 })
                 .ok()
         });
