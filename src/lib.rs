@@ -117,7 +117,7 @@ pub mod tokio;
 pub mod tokio_uring;
 mod transfer;
 
-pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};
+pub use driver::{BackendChoice as Backend, BackendKind, Fallback, Histogram, Stats, Timing};
 pub use engine::{
     Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, RawIo, Region,
     RegionBuf, Simple, left_behind,

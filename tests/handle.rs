@@ -44,7 +44,7 @@ fn stage(backend: Backend, set_up: impl FnOnce(HandleBuilder) -> HandleBuilder) 
         .unwrap_or_else(|error| panic!("a handle over {backend:?}: {error}"));
     assert_eq!(
         handle.info().backend,
-        setup::name(backend),
+        setup::kind(backend),
         "{:?}",
         handle.info().reason
     );
@@ -688,7 +688,7 @@ fn where_io_uring_is_forbidden_worker_threads_take_over() {
                 .stats()
                 .fallbacks
                 .iter()
-                .filter(|what| what.contains("EPERM"))
+                .filter(|what| **what == nofault::Fallback::UringRefused { errno: libc::EPERM })
                 .count(),
             1,
             "each reason once"

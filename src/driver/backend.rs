@@ -1,5 +1,6 @@
 //! The seam between the table of requests and whatever carries operations out.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,6 +13,25 @@ use super::threads::Threads;
 use super::uring::Uring;
 use crate::open_file::FileRef;
 use crate::transfer::Direction;
+
+/// What carries an engine's requests out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// io_uring.
+    Uring,
+    /// Worker threads with pread(2) and pwrite(2).
+    Threads,
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BackendKind::Uring => "uring",
+            BackendKind::Threads => "threads",
+        })
+    }
+}
 
 /// Carries out operations and says how they ended. One thread owns it.
 pub(crate) enum Backend {
@@ -257,10 +277,10 @@ impl Backend {
         }
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> BackendKind {
         match self {
-            Backend::Uring(_) => "uring",
-            _ => "threads",
+            Backend::Uring(_) => BackendKind::Uring,
+            _ => BackendKind::Threads,
         }
     }
 

@@ -7,6 +7,7 @@ use std::io;
 
 use super::Driver;
 use super::backend::Backend;
+use super::fallback::{Fallback, errno_of};
 use super::lane::{LaneKind, Lanes};
 use super::lost::Gone;
 use super::op::{Op, one};
@@ -87,9 +88,11 @@ impl Driver {
         let Some(tokens) = uring.take_back() else {
             return false;
         };
-        let why = format!("io_uring can't be entered any more, worker threads take over: {error}");
-        self.stats.fallback(why.clone());
-        self.reason = Some(why);
+        let fallback = Fallback::RingLost {
+            errno: errno_of(error),
+        };
+        self.reason = Some(fallback.to_string());
+        self.stats.fallback(fallback);
         self.refusals = 0;
         self.backend.lose(&mut self.stats);
         for token in tokens {

@@ -21,7 +21,7 @@
 //! | `registered`, `pinning` | files and memory in the ring's tables |
 //! | `backend`, `uring`, `threads`, `op`, `wake` | what carries operations out |
 //! | `hand_over`, `lost` | what happens when an ability is lost after the set-up |
-//! | `stats`, `hist` | what is counted |
+//! | `stats`, `hist`, `fallback` | what is counted, and what was lost |
 //!
 //! # What may be stuck
 //!
@@ -35,6 +35,7 @@ mod bounce;
 mod carry;
 mod clock;
 mod deadlines;
+mod fallback;
 mod foreign;
 mod hand_over;
 mod hist;
@@ -63,9 +64,13 @@ use std::collections::HashMap;
 use std::task::Waker;
 
 use backend::Backend;
+pub use backend::BackendKind;
 use bounce::Bounce;
 use clock::Clock;
 use deadlines::Deadlines;
+pub use fallback::Fallback;
+#[cfg(feature = "tokio")]
+pub(crate) use fallback::errno_of;
 pub(crate) use foreign::Foreign;
 pub use hist::Histogram;
 use lane::Lanes;

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Driver;
+use super::fallback::{Fallback, errno_of};
 use super::pinning::{Pinning, Unpinned};
-use super::refusal::explain_pin;
 use crate::memory::Pinned;
 use crate::open_file::{FileShared, Retired};
 
@@ -49,8 +49,8 @@ impl Driver {
         // SAFETY: the caller's contract.
         let registered = unsafe { self.backend.register_buffers(addr, len) };
         let index = registered.inspect_err(|error| {
-            self.stats
-                .fallback(format!("memory is not pinned: {}", explain_pin(error)));
+            let errno = errno_of(error);
+            self.stats.fallback(Fallback::NotPinned { errno });
         })?;
         let pinned = Pinned {
             engine: self.id,

@@ -8,15 +8,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Driver;
-use super::backend::Backend;
+use super::backend::{Backend, BackendKind};
 use super::bounce::{self, Bounce};
 use super::clock::Clock;
 use super::deadlines::Deadlines;
+use super::fallback::{Fallback, errno_of};
 use super::foreign::Foreign;
 use super::lane::Lanes;
 use super::lists::Lists;
 use super::looks::Looks;
-use super::refusal::explain;
 use super::registered::{Registered, new_id};
 use super::stats::Stats;
 use super::table::Table;
@@ -60,8 +60,9 @@ impl Driver {
             |stats: &mut Stats| match Uring::new(2 * depth, config.timing, config.wishes, stats) {
                 Ok(uring) => Ok(Backend::Uring(Box::new(uring))),
                 Err(error) => {
-                    let why = explain(&error);
-                    stats.fallback(why.clone());
+                    let lost = Fallback::no_uring(&error);
+                    let why = lost.to_string();
+                    stats.fallback(lost);
                     Err((error, why))
                 }
             };
@@ -84,14 +85,14 @@ impl Driver {
         };
         let residency = Residency::new()
             .inspect_err(|error| {
-                stats.fallback(format!("no look at memory, all of the caller's goes by copies: /proc/self/pagemap: {error}"))
+                let errno = errno_of(error);
+                stats.fallback(Fallback::NoLook { errno });
             })
             .ok();
         let bounce = Bounce::new()
             .inspect_err(|error| {
-                stats.fallback(format!(
-                    "no bounce buffers, the page cache takes their work: {error}"
-                ))
+                let errno = errno_of(error);
+                stats.fallback(Fallback::NoBounceBuffers { errno });
             })
             .ok();
         let lane_limits = backend.lane_limits();
@@ -124,8 +125,8 @@ impl Driver {
         })
     }
 
-    pub(crate) fn backend_name(&self) -> &'static str {
-        self.backend.name()
+    pub(crate) fn backend_kind(&self) -> BackendKind {
+        self.backend.kind()
     }
 
     pub(crate) fn backend_flags(&self) -> Vec<&'static str> {

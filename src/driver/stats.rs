@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::fallback::Fallback;
 use super::hist::Histogram;
 
 /// Counters since the engine was built. All are events, except where a unit is named.
@@ -70,8 +71,8 @@ pub struct Stats {
     /// mappings of device memory): the page cache moved its bytes by a copy. Memory that a look
     /// recognizes (mappings of files, memfd_secret) is bounced without a try, and not counted here.
     pub not_pinnable: u64,
-    /// Abilities lost, with the reason; each reason once.
-    pub fallbacks: Vec<String>,
+    /// Abilities lost, each once.
+    pub fallbacks: Vec<Fallback>,
     /// Time of calls that submit, apart from waiting; of some of them, see
     /// [`Timing`](crate::Timing).
     pub submit_time: Histogram,
@@ -81,8 +82,8 @@ pub struct Stats {
 
 impl Stats {
     /// Notes a lost ability, once.
-    pub(crate) fn fallback(&mut self, what: String) {
-        // The reasons come from a short list of places; the bound is for safety only.
+    pub(crate) fn fallback(&mut self, what: Fallback) {
+        // Errnos are few in each place; the bound is for safety only.
         if self.fallbacks.len() < 32 && !self.fallbacks.contains(&what) {
             self.fallbacks.push(what);
         }

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::fallback::{Fallback, errno_of};
 use super::lane::LaneLimits;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
@@ -73,7 +74,8 @@ impl Threads {
             queued: Vec::new(),
         };
         if let Err(error) = spawn(&threads.shared) {
-            stats.fallback(no_thread(&error));
+            let errno = errno_of(&error);
+            stats.fallback(Fallback::FewerWorkers { errno });
         }
         threads
     }
@@ -133,7 +135,8 @@ impl Threads {
             self.shared.work.notify_all();
             for _ in 0..missing {
                 if let Err(error) = spawn(&self.shared) {
-                    stats.fallback(no_thread(&error));
+                    let errno = errno_of(&error);
+                    stats.fallback(Fallback::FewerWorkers { errno });
                     break;
                 }
             }
@@ -180,14 +183,6 @@ impl Drop for Threads {
         lock(&self.shared.queue).closed = true;
         self.shared.work.notify_all();
     }
-}
-
-/// What it means that a thread could not be made.
-fn no_thread(error: &io::Error) -> String {
-    format!(
-        "fewer worker threads than wanted, at worst none, and then the engine's own thread does \
-         their work: {error}"
-    )
 }
 
 /// Waits until the eventfd is readable, or the time is over.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Driver;
 use super::deadlines::{Whose, bound};
+use super::fallback::Fallback;
 use super::lane::LaneKind;
 use super::op::{Completion, Wait, one};
 use super::slot::{Lane, SlotIndex, Work, token, untoken};
@@ -261,7 +262,7 @@ impl Driver {
         }
         if file.direct().polled {
             file.set_polled(false);
-            self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
+            self.stats.fallback(Fallback::NoPolledQueues);
         }
         let Segment { addr, len } = sent.segment();
         let pinned = if sent.pinned {

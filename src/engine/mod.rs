@@ -36,7 +36,7 @@ pub(crate) use set::RequestSet;
 
 use crate::driver::op::Wait;
 use crate::driver::{
-    BackendChoice, Config, Driver, Foreign, Key, Stats, Taken, Timing, Wishes, notify,
+    BackendChoice, BackendKind, Config, Driver, Foreign, Key, Stats, Taken, Timing, Wishes, notify,
 };
 use crate::memory::IoBufMut;
 use crate::sys::Errno;
@@ -259,8 +259,8 @@ impl Drop for Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineInfo {
-    /// `uring` or `threads`.
-    pub backend: &'static str,
+    /// What carries the requests out.
+    pub backend: BackendKind,
     /// Why it is not io_uring, and what to do about it.
     pub reason: Option<String>,
     /// The ring's negotiated set-up.
@@ -269,7 +269,7 @@ pub struct EngineInfo {
 
 impl fmt::Display for EngineInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.backend)?;
+        write!(f, "{}", self.backend)?;
         if !self.flags.is_empty() {
             write!(f, " ({})", self.flags.join(", "))?;
         }
@@ -446,7 +446,7 @@ impl Engine {
     /// The back end and what it was granted.
     pub fn info(&self) -> EngineInfo {
         self.inner.with(|driver| EngineInfo {
-            backend: driver.backend_name(),
+            backend: driver.backend_kind(),
             reason: driver.reason().map(str::to_owned),
             flags: driver.backend_flags(),
         })

@@ -226,7 +226,7 @@ fn every_request_that_starts_also_ends_in_the_books() {
                     .engine
                     .info()
                     .to_string()
-                    .contains(stage.engine.info().backend)
+                    .contains(&stage.engine.info().backend.to_string())
         );
     });
 }

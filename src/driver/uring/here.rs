@@ -3,16 +3,12 @@
 //!
 //! May know: the rings, their tables, system calls. Must not know: requests.
 
+use super::super::fallback::Fallback;
 use super::super::op::{Completion, Op};
 use super::super::stats::Stats;
 use super::super::threads;
 use super::{IGNORED, Uring};
 use crate::open_file::FileRef;
-
-/// Why operations are carried out on this thread.
-pub(super) const NO_WORKER: &str = "the kernel makes no worker (RLIMIT_NPROC or a pids cgroup at \
-                                    its limit): what needs one is done on the engine's own thread; \
-                                    raise the limit";
 
 /// Whether io_uring gives such an operation to a worker (io-wq) without trying it first.
 pub(super) fn needs_worker(op: &Op) -> bool {
@@ -57,7 +53,7 @@ impl Uring {
     ///
     /// As for `answer_here`.
     pub(crate) unsafe fn carry_out_here(&mut self, op: Op, token: u64, stats: &mut Stats) {
-        stats.fallback(NO_WORKER.to_owned());
+        stats.fallback(Fallback::NoKernelWorker);
         stats.operations += 1;
         // SAFETY: the caller's contract.
         unsafe { self.answer_here(op, token) }

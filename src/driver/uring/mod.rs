@@ -29,6 +29,7 @@ use io_uring::{Probe, cqueue, opcode, squeue};
 use ring::Ring;
 pub(crate) use ring::Wishes;
 
+use super::fallback::{Fallback, errno_of};
 use super::lane::LaneLimits;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
@@ -127,9 +128,8 @@ impl Uring {
         };
         let ring = match set_up(plain, &mut flags) {
             Err(error) if wishes.sq_poll.is_some() => {
-                stats.fallback(format!(
-                    "no kernel thread for submissions (SQPOLL): {error}"
-                ));
+                let errno = errno_of(&error);
+                stats.fallback(Fallback::NoSubmissionThread { errno });
                 set_up(
                     Wishes {
                         sq_poll: None,
@@ -148,9 +148,7 @@ impl Uring {
             ));
         }
         if wishes.no_iowait && !params.is_feature_no_iowait() {
-            stats.fallback(
-                "waiting counts as waiting for I/O: NO_IOWAIT needs Linux 6.15".to_owned(),
-            );
+            stats.fallback(Fallback::WaitsCount);
         }
         let mut probe = Probe::new();
         ring.ring().submitter().register_probe(&mut probe)?;
@@ -167,7 +165,8 @@ impl Uring {
         let polled = polled.and_then(|polled| {
             polled
                 .inspect_err(|error| {
-                    stats.fallback(format!("completions are not polled for (IOPOLL): {error}"))
+                    let errno = errno_of(error);
+                    stats.fallback(Fallback::NoPolledRing { errno });
                 })
                 .ok()
         });
@@ -197,7 +196,7 @@ impl Uring {
         };
         uring.prove()?;
         if !uring.has_worker {
-            stats.fallback(here::NO_WORKER.to_owned());
+            stats.fallback(Fallback::NoKernelWorker);
         }
         uring.bounded_workers = uring.ask_bounded_workers(entries);
         let places = FILES.min(tables::open_files_limit());
