@@ -8,7 +8,7 @@ use super::bounce;
 use super::op::{Memory, Op};
 use super::slot::{Answer, Ended, Lane, Owner, Work, token};
 use crate::memory::residency::{Look, Range, Residency, Stop};
-use crate::memory::{Access, Pinned};
+use crate::memory::{Access, Pinned, huge_pages};
 use crate::open_file::FileRef;
 use crate::sys::{self, Errno};
 use crate::transfer::{Action, Direction, Event, Segment};
@@ -138,6 +138,12 @@ impl Driver {
                 // nothing else.
                 if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce) {
                     bounce.set_prepared(place);
+                    if bounce.lacks_huge_pages(place) {
+                        self.stats.fallback(format!(
+                            "bounce buffers are not in huge pages: {}",
+                            huge_pages()
+                        ));
+                    }
                 }
                 match slot.cold.deferred.take() {
                     Some(action) => return self.carry_out(index, action),

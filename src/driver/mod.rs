@@ -106,6 +106,8 @@ pub(crate) struct Config {
     pub(crate) backend: BackendChoice,
     pub(crate) timing: Timing,
     pub(crate) wishes: Wishes,
+    /// Whether bounce buffers lie in huge pages where they can.
+    pub(crate) huge_pages: bool,
 }
 
 /// Operations that may be stuck.
@@ -200,7 +202,7 @@ impl Driver {
                 stats.fallback(format!("no look at memory, all of the caller's goes by copies: /proc/self/pagemap: {error}"))
             })
             .ok();
-        let bounce = Bounce::new()
+        let bounce = Bounce::new(config.huge_pages)
             .inspect_err(|error| {
                 stats.fallback(format!(
                     "no bounce buffers, the page cache takes their work: {error}"

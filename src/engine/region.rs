@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Engine;
 use crate::driver::{Pinning, Unpinned};
-use crate::memory::{IoBuf, IoBufMut, Pinned};
+use crate::memory::{HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, huge, huge_pages};
 
 /// Memory and its registration. Dropped, it leaves both to the driver, which gives back the
 /// registration first: the kernel must never hold a registration for an address that somebody else
@@ -39,6 +39,12 @@ impl Pin {
         base: usize,
         len: usize,
     ) -> Pin {
+        let wants_huge = engine.inner.huge_pages && len >= HUGE_PAGE_BYTES;
+        if wants_huge {
+            // Registration faults in all of it: what is absent comes in huge pages then. A refusal
+            // is seen below.
+            let _ = huge::advise(base, len);
+        }
         let (pinning, unpinned) = engine.inner.with(|driver| {
             // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and
             // then until the driver has unregistered it.
@@ -47,6 +53,13 @@ impl Pin {
             } else {
                 unsafe { driver.pin(base, len) }.ok()
             };
+            // Asked now: registration has faulted in what was absent.
+            if wants_huge && !huge::lies_in_huge_pages(huge::interior(base, len), false) {
+                driver.stats.fallback(format!(
+                    "registered memory is not all in huge pages, large requests are slower: {}",
+                    huge_pages()
+                ));
+            }
             (
                 pinned.map(|pinned| Pinning { pinned, len }),
                 driver.unpinned(),
