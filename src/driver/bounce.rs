@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::lane::LaneKind;
 use super::slot::SlotIndex;
+use crate::memory::huge;
 use crate::open_file::FileRef;
 
 /// Buffers at most, and the size of each in bytes: the window, so that a bounced window is one
@@ -34,10 +35,14 @@ pub(crate) struct Bounce {
     lent_to: [LaneKind; COUNT],
     /// The slots that wait for a buffer, in order.
     waiting: VecDeque<(SlotIndex, LaneKind)>,
+    /// Whether huge pages were asked for.
+    huge: bool,
 }
 
 impl Bounce {
-    pub(crate) fn new() -> io::Result<Bounce> {
+    /// With `huge`, in huge pages where the kernel has them for shared memory
+    /// (/sys/kernel/mm/transparent_hugepage/shmem_enabled): it then aligns the mapping by itself.
+    pub(crate) fn new(huge: bool) -> io::Result<Bounce> {
         let bytes = COUNT * SIZE;
         let mut limit = libc::rlimit {
             rlim_cur: 0,
@@ -82,6 +87,10 @@ impl Bounce {
         // SAFETY: the range is the mapping just made. A child of fork has no use for it, and must
         // not see I/O through it.
         unsafe { libc::madvise(base, bytes, libc::MADV_DONTFORK) };
+        if huge {
+            // Whether it was of use is seen when the pages are there.
+            let _ = huge::advise_range(base.addr(), bytes);
+        }
         let free = (0..COUNT as u8).rev().map(Place).collect();
         Ok(Bounce {
             memfd,
@@ -91,6 +100,7 @@ impl Bounce {
             suspect: 0,
             lent_to: [LaneKind::Plain; COUNT],
             waiting: VecDeque::new(),
+            huge,
         })
     }
 
@@ -143,8 +153,15 @@ impl Bounce {
         self.prepared[usize::from(place.0)]
     }
 
+    /// Notes that the buffer's pages were faulted in.
     pub(crate) fn set_prepared(&mut self, place: Place) {
         self.prepared[usize::from(place.0)] = true;
+    }
+
+    /// Whether huge pages were asked for, and the buffer, which is prepared, lies in others.
+    pub(crate) fn lacks_huge_pages(&self, place: Place) -> bool {
+        let addr = self.addr(place);
+        self.huge && !huge::lies_in_huge_pages(addr..addr + SIZE, true)
     }
 
     pub(crate) fn addr(&self, place: Place) -> usize {

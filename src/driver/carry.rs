@@ -5,6 +5,7 @@
 
 use super::Driver;
 use super::bounce::{self, Bounce};
+use super::fallback::Fallback;
 use super::lane::LaneKind;
 use super::op::{Memory, Op};
 use super::slot::{Answer, SlotIndex, Work};
@@ -55,6 +56,9 @@ impl Driver {
                 // nothing else.
                 if let (Some(bounce), Some(place)) = (&mut self.bounce, slot.cold.bounce) {
                     bounce.set_prepared(place);
+                    if bounce.lacks_huge_pages(place) {
+                        self.stats.fallback(Fallback::BounceInSmallPages);
+                    }
                 }
                 match slot.cold.deferred.take() {
                     Some(action) => return self.carry_out(index, action),

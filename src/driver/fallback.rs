@@ -82,6 +82,12 @@ pub enum Fallback {
         /// What io_uring_enter(2) answered.
         errno: i32,
     },
+    /// Bounce buffers do not lie in huge pages: the kernel has none for shared memory (`never` in
+    /// /sys/kernel/mm/transparent_hugepage/shmem_enabled), or found none free.
+    BounceInSmallPages,
+    /// Memory of 2 MiB and more that was pinned does not all lie in huge pages: a large request has
+    /// many segments. See [`huge_pages`](crate::memory::huge_pages) for what the machine grants.
+    PinnedInSmallPages,
     /// There is no timer in the runtime's reactor: deadlines are looked for without pause.
     NoTimer {
         /// What timerfd_create(2) or epoll_ctl(2) answered.
@@ -203,6 +209,14 @@ impl fmt::Display for Fallback {
                 f,
                 "io_uring can't be entered any more, worker threads take over: {}",
                 text(errno)
+            ),
+            Fallback::BounceInSmallPages => f.write_str(
+                "bounce buffers are not in huge pages: none for shared memory, see \
+                 /sys/kernel/mm/transparent_hugepage/shmem_enabled",
+            ),
+            Fallback::PinnedInSmallPages => f.write_str(
+                "pinned memory is not all in huge pages, large requests are slower: see \
+                 /sys/kernel/mm/transparent_hugepage/enabled",
             ),
             Fallback::NoTimer { errno } => write!(
                 f,

@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) backend: BackendChoice,
     pub(crate) timing: Timing,
     pub(crate) wishes: Wishes,
+    /// Whether bounce buffers lie in huge pages where they can.
+    pub(crate) huge_pages: bool,
 }
 
 impl Driver {
@@ -89,7 +91,7 @@ impl Driver {
                 stats.fallback(Fallback::NoLook { errno });
             })
             .ok();
-        let bounce = Bounce::new()
+        let bounce = Bounce::new(config.huge_pages)
             .inspect_err(|error| {
                 let errno = errno_of(error);
                 stats.fallback(Fallback::NoBounceBuffers { errno });

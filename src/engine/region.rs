@@ -6,8 +6,8 @@ use std::ops::{Bound, Deref, DerefMut, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Engine;
-use crate::driver::{Pinning, Unpinned};
-use crate::memory::{IoBuf, IoBufMut, Pinned};
+use crate::driver::{Fallback, Pinning, Unpinned};
+use crate::memory::{HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, huge};
 
 /// Memory and its registration. Dropped, it leaves both to the driver, which gives back the
 /// registration first: the kernel must never hold a registration for an address that somebody else
@@ -39,6 +39,12 @@ impl Pin {
         base: usize,
         len: usize,
     ) -> Pin {
+        let wants_huge = engine.inner.huge_pages && len >= HUGE_PAGE_BYTES;
+        if wants_huge {
+            // Registration faults in all of it: what is absent comes in huge pages then. A refusal
+            // is seen below.
+            let _ = huge::advise(base, len);
+        }
         let (pinning, unpinned) = engine.inner.with(|driver| {
             let pinned = if len == 0 {
                 None
@@ -47,6 +53,10 @@ impl Pin {
                 // and then until the driver has unregistered it.
                 unsafe { driver.pin(base, len) }.ok()
             };
+            // Asked now: registration has faulted in what was absent.
+            if wants_huge && !huge::lies_in_huge_pages(huge::interior(base, len), false) {
+                driver.stats.fallback(Fallback::PinnedInSmallPages);
+            }
             (
                 pinned.map(|pinned| Pinning { pinned, len }),
                 driver.unpinned(),

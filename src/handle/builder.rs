@@ -9,7 +9,7 @@ use super::admission::{Admission, MAX_BYTES, MAX_REQUESTS};
 use super::shared::{Owner, Shared};
 use super::thread;
 use crate::driver::{BackendChoice, Timing, new_id};
-use crate::engine::{Engine, EngineBuilder};
+use crate::engine::{Engine, EngineBuilder, Pages};
 
 /// I/O threads at most: they are counted in the bits of a word.
 const MAX_THREADS: usize = 64;
@@ -21,6 +21,7 @@ pub struct HandleBuilder {
     depth: u32,
     memory: u64,
     queue: Option<usize>,
+    huge_pages: bool,
     engine: EngineBuilder,
 }
 
@@ -31,6 +32,7 @@ impl HandleBuilder {
             depth: 256,
             memory: 256 << 20,
             queue: None,
+            huge_pages: true,
             engine: Engine::builder(),
         }
     }
@@ -78,6 +80,14 @@ impl HandleBuilder {
         self
     }
 
+    /// Whether pools of 2 MiB and more, and bounce buffers, lie in huge pages where they can; on
+    /// unless told. See [`EngineBuilder::huge_pages`].
+    pub fn huge_pages(mut self, huge: bool) -> Self {
+        self.huge_pages = huge;
+        self.engine = self.engine.huge_pages(huge);
+        self
+    }
+
     /// How long an I/O thread, when it ends, waits for requests that can't be cancelled; one second
     /// unless told. See [`Handle`].
     pub fn drain_timeout(mut self, time: Duration) -> Self {
@@ -110,6 +120,7 @@ impl HandleBuilder {
             .for_each(|thread| thread.begin(shared.clone()));
         Ok(Handle {
             owner: Arc::new(Owner { shared }),
+            pages: Pages::by_choice(self.huge_pages),
         })
     }
 }

@@ -98,6 +98,8 @@ use crate::memory::{IoBufMut, Pinned};
 #[derive(Clone)]
 pub struct Handle {
     owner: Arc<Owner>,
+    /// What pools are made of.
+    pages: Pages,
 }
 
 impl Handle {
@@ -137,6 +139,9 @@ impl Handle {
     /// in now and pinned for all I/O threads. Requests with them, through this handle, are
     /// submitted without a look. A blocking call, not to be made from a waker.
     ///
+    /// From 2 MiB on it lies in huge pages where the kernel has them, see
+    /// [`Engine::pool`](crate::Engine::pool).
+    ///
     /// Each I/O thread pins the memory for itself, and RLIMIT_MEMLOCK may count it as often. Where
     /// it can't be pinned by all of them (that limit, worker threads, a kernel before 5.19) the
     /// pool works all the same, see [`Pool::is_pinned`], and [`Stats::fallbacks`] says why.
@@ -145,7 +150,7 @@ impl Handle {
     ///
     /// ENOMEM from mmap(2), or a size that overflows.
     pub fn pool(&self, count: usize, bytes: usize) -> io::Result<Pool> {
-        Pool::over(count, bytes, Pages::Ordinary, |memory, base, len| {
+        Pool::over(count, bytes, self.pages, |memory, base, len| {
             Ok(self.pin(memory, base, len))
         })
     }

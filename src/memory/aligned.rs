@@ -8,16 +8,16 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::buf::{IoBuf, IoBufMut};
+use super::huge::HUGE_PAGE_BYTES;
 use crate::sys::{page_size, populate};
-
-/// A huge page: the size that `huge` aligns to, in bytes. What x86-64 and arm64 with 4 KiB pages
-/// have.
-const HUGE_BYTES: usize = 2 << 20;
 
 /// Zeroed memory of its own mapping, aligned to a page or a huge page: what direct I/O likes best.
 ///
-/// Fresh pages are not there until they are touched or [populated](AlignedBuf::populate): a buffer
-/// that is used again and again pays once.
+/// From 2 MiB on it lies in huge pages, where the kernel has them: a large request is then described
+/// to the device in few pieces. See [`huge_pages`](super::huge_pages) for what the machine grants.
+///
+/// The pages of a new buffer are absent until they are touched or
+/// [populated](AlignedBuf::populate): a buffer that is used again and again pays once.
 ///
 /// ```
 /// let mut buf = nofault::AlignedBuf::new(8192)?;
@@ -38,32 +38,43 @@ pub struct AlignedBuf {
 impl AlignedBuf {
     /// `len` zeroed bytes at a page boundary. 0 is allowed.
     ///
+    /// From 2 MiB on the buffer starts at a 2 MiB boundary, and the kernel is advised to use huge
+    /// pages (MADV_HUGEPAGE). Its last part is a huge page only where that takes at most an eighth
+    /// more memory than `len`. A huge page is zeroed as a whole when one byte of it is touched: for
+    /// a large buffer of which little will be used, see [`ordinary`](AlignedBuf::ordinary).
+    ///
     /// # Errors
     ///
     /// `InvalidInput` for more than `isize::MAX` bytes, rounded up to pages; what mmap(2) says,
     /// `ENOMEM` above all.
     pub fn new(len: usize) -> io::Result<AlignedBuf> {
-        let page = page_size();
-        let mapped = round_up(len, page)?;
-        if mapped == 0 {
-            return Ok(AlignedBuf {
-                ptr: empty(page),
-                len,
-                mapped,
-                huge_advised: false,
-            });
+        if len < HUGE_PAGE_BYTES {
+            return AlignedBuf::with_advice(len, round_up(len, page_size())?, None);
         }
-        Ok(AlignedBuf {
-            ptr: map(mapped)?,
-            len,
-            mapped,
-            huge_advised: false,
-        })
+        let pages = round_up(len, page_size())?;
+        let whole = round_up(len, HUGE_PAGE_BYTES)?;
+        let mapped = if whole - pages <= pages / 8 {
+            whole
+        } else {
+            pages
+        };
+        AlignedBuf::with_advice(len, mapped, Some(libc::MADV_HUGEPAGE))
     }
 
-    /// `len` zeroed bytes at a 2 MiB boundary, with the advice to use huge pages: faulted in some
-    /// four times faster, and fewer entries for a device. The mapping is a whole number of 2 MiB,
-    /// so the last part of the buffer may be huge as well.
+    /// `len` zeroed bytes at a page boundary, in pages of the base size whatever their number
+    /// (MADV_NOHUGEPAGE).
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](AlignedBuf::new).
+    pub fn ordinary(len: usize) -> io::Result<AlignedBuf> {
+        let mapped = round_up(len, page_size())?;
+        AlignedBuf::with_advice(len, mapped, Some(libc::MADV_NOHUGEPAGE))
+    }
+
+    /// `len` zeroed bytes at a 2 MiB boundary, with the advice to use huge pages, whatever the
+    /// length. The mapping is a whole number of 2 MiB, so that the last part of the buffer may be
+    /// huge as well.
     ///
     /// A kernel without huge pages gives ordinary ones; ask
     /// [`is_huge_advised`](AlignedBuf::is_huge_advised).
@@ -72,34 +83,37 @@ impl AlignedBuf {
     ///
     /// As for [`new`](AlignedBuf::new).
     pub fn huge(len: usize) -> io::Result<AlignedBuf> {
-        let mapped = round_up(len, HUGE_BYTES)?;
+        let mapped = round_up(len, HUGE_PAGE_BYTES)?;
+        AlignedBuf::with_advice(len, mapped, Some(libc::MADV_HUGEPAGE))
+    }
+
+    /// `mapped` bytes, a multiple of the page size, for `len` of the owner's. With the advice for
+    /// huge pages they start at a boundary of such.
+    fn with_advice(len: usize, mapped: usize, advice: Option<i32>) -> io::Result<AlignedBuf> {
+        let huge = advice == Some(libc::MADV_HUGEPAGE);
         if mapped == 0 {
+            let align = if huge { HUGE_PAGE_BYTES } else { page_size() };
             return Ok(AlignedBuf {
-                ptr: empty(HUGE_BYTES),
+                ptr: empty(align),
                 len,
                 mapped,
                 huge_advised: false,
             });
         }
-        // Mapped one huge page too long, then cut at both ends.
-        let long = round_up(mapped.saturating_add(HUGE_BYTES), HUGE_BYTES)?;
-        let base = map(long)?;
-        let before = base.addr().get().wrapping_neg() & (HUGE_BYTES - 1);
-        let behind = long - before - mapped;
-        // SAFETY: `before` is less than HUGE_BYTES, by which the mapping is longer than `mapped`:
-        // inside it.
-        let ptr = unsafe { base.add(before) };
-        unmap(base, before);
-        // SAFETY: `behind` bytes up to the end of the mapping, by the subtraction above.
-        unmap(unsafe { ptr.add(mapped) }, behind);
-        // SAFETY: the range is the rest of the mapping just made; the advice changes no contents.
-        let huge_advised =
-            unsafe { libc::madvise(ptr.as_ptr().cast(), mapped, libc::MADV_HUGEPAGE) } == 0;
+        let ptr = if huge {
+            map_at_huge_border(mapped)?
+        } else {
+            map(mapped)?
+        };
+        let advised = advice.is_some_and(|advice| {
+            // SAFETY: the range is the mapping just made; the advice changes no contents.
+            unsafe { libc::madvise(ptr.as_ptr().cast(), mapped, advice) == 0 }
+        });
         Ok(AlignedBuf {
             ptr,
             len,
             mapped,
-            huge_advised,
+            huge_advised: huge && advised,
         })
     }
 
@@ -158,6 +172,31 @@ fn map(bytes: usize) -> io::Result<NonNull<u8>> {
         return Err(io::Error::last_os_error());
     }
     NonNull::new(ptr.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// New zeroed memory at a 2 MiB boundary. `bytes` is a multiple of the page size and not 0.
+///
+/// A mapping of whole huge pages is placed at such a boundary by newer kernels (Linux 6.7) at once.
+/// Elsewhere it is mapped again, one huge page too long, and cut at both ends.
+fn map_at_huge_border(bytes: usize) -> io::Result<NonNull<u8>> {
+    let whole = round_up(bytes, HUGE_PAGE_BYTES)?;
+    let mut long = whole;
+    let mut base = map(long)?;
+    let mut before = base.addr().get().wrapping_neg() & (HUGE_PAGE_BYTES - 1);
+    if before > 0 {
+        unmap(base, long);
+        long = round_up(whole.saturating_add(HUGE_PAGE_BYTES), HUGE_PAGE_BYTES)?;
+        base = map(long)?;
+        before = base.addr().get().wrapping_neg() & (HUGE_PAGE_BYTES - 1);
+    }
+    let behind = long - before - bytes;
+    // SAFETY: `before` is 0, or less than HUGE_PAGE_BYTES, by which the mapping is longer than
+    // `bytes` then: inside it.
+    let ptr = unsafe { base.add(before) };
+    unmap(base, before);
+    // SAFETY: `behind` bytes up to the end of the mapping, by the subtraction above.
+    unmap(unsafe { ptr.add(bytes) }, behind);
+    Ok(ptr)
 }
 
 /// Gives a part of a mapping of `map` back. 0 bytes are no part.
@@ -237,10 +276,21 @@ unsafe impl IoBufMut for AlignedBuf {
 mod tests {
     use super::*;
     use crate::memory::test_memory::alone;
+    use crate::memory::{Thp, huge_pages};
 
     #[test]
     fn a_buffer_is_zeroed_and_aligned_at_every_length() {
-        for len in [0, 1, 4095, 4096, 4097, HUGE_BYTES + 1] {
+        let granted = huge_pages().anonymous != Thp::Unknown;
+        for len in [
+            0,
+            1,
+            4095,
+            4096,
+            4097,
+            HUGE_PAGE_BYTES - 1,
+            HUGE_PAGE_BYTES,
+            HUGE_PAGE_BYTES + 1,
+        ] {
             let mut buf = AlignedBuf::new(len).unwrap();
             assert_eq!(
                 (buf.len(), buf.bytes_init(), buf.bytes_total()),
@@ -250,11 +300,11 @@ mod tests {
             assert!(buf.iter().all(|byte| *byte == 0));
             buf.populate().unwrap();
             buf.fill(7);
-            assert!(!buf.is_huge_advised());
+            assert_eq!(buf.is_huge_advised(), len >= HUGE_PAGE_BYTES && granted);
 
             let mut buf = AlignedBuf::huge(len).unwrap();
             assert_eq!(buf.len(), len);
-            assert_eq!(buf.as_ptr().addr() % HUGE_BYTES, 0);
+            assert_eq!(buf.as_ptr().addr() % HUGE_PAGE_BYTES, 0);
             assert!(buf.iter().all(|byte| *byte == 0));
             buf.populate().unwrap();
             buf.fill(7);
@@ -289,7 +339,7 @@ mod tests {
                 .unwrap()
         };
         size();
-        for make in [AlignedBuf::new, AlignedBuf::huge] {
+        for make in [AlignedBuf::new, AlignedBuf::ordinary, AlignedBuf::huge] {
             let before = size();
             let buf = make(3 << 20).unwrap();
             assert_eq!(size(), before + buf.mapped / page_size());

@@ -5,6 +5,7 @@
 mod aligned;
 mod buf;
 mod fault_in;
+pub(crate) mod huge;
 pub(crate) mod plain;
 pub(crate) mod residency;
 mod slice;
@@ -15,5 +16,6 @@ mod test_memory;
 pub use aligned::AlignedBuf;
 pub use buf::{IoBuf, IoBufMut, Pinned};
 pub use fault_in::{fault_in_readable, fault_in_writeable};
+pub use huge::{HUGE_PAGE_BYTES, HugePages, Thp, advise_huge, huge_pages};
 pub use residency::{Access, resident_prefix};
 pub use slice::{IoBufExt, Slice};

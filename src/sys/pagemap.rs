@@ -23,7 +23,6 @@ pub(crate) const UFFD_WP: u64 = 1 << 57;
 /// Mapped here and nowhere else.
 pub(crate) const EXCLUSIVE: u64 = 1 << 56;
 /// In swap, or a marker such as a guard.
-#[cfg(test)]
 pub(crate) const SWAPPED: u64 = 1 << 62;
 /// A guard page (MADV_GUARD_INSTALL).
 #[cfg(test)]
@@ -58,9 +57,12 @@ struct Region {
 
 const _: () = assert!(size_of::<Scan>() == 96 && size_of::<Region>() == 24);
 
-/// `_IOWR('f', 16, struct pm_scan_arg)` and its category "the zero page".
+/// `_IOWR('f', 16, struct pm_scan_arg)`, and its categories of pages.
 const PAGEMAP_SCAN: libc::Ioctl = libc::_IOWR::<Scan>(b'f' as u32, 16);
+const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
 const PAGE_IS_PFNZERO: u64 = 1 << 5;
+const PAGE_IS_HUGE: u64 = 1 << 6;
 
 /// An open /proc/self/pagemap.
 #[derive(Debug)]
@@ -94,19 +96,53 @@ impl Pagemap {
         };
         Ok(self.file.read_at(bytes, offset)? / 8)
     }
+
     /// The first run of zero pages (small or huge) in `start..end`, both page aligned; an empty one
     /// at `end` if there is none. PAGEMAP_SCAN, Linux 6.7: ENOTTY before. One system call.
     pub(crate) fn zero_pages(&self, start: usize, end: usize) -> io::Result<Range<usize>> {
-        let mut region = Region::default();
-        let mut scan = Scan {
-            size: size_of::<Scan>() as u64,
+        self.first_run(Scan {
             start: start as u64,
             end: end as u64,
+            category_mask: PAGE_IS_PFNZERO,
+            ..Scan::default()
+        })
+    }
+
+    /// The first run of pages in `start..end` that are in memory or in swap; otherwise as
+    /// [`Pagemap::zero_pages`].
+    pub(crate) fn populated_pages(&self, start: usize, end: usize) -> io::Result<Range<usize>> {
+        self.first_run(Scan {
+            start: start as u64,
+            end: end as u64,
+            category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+            ..Scan::default()
+        })
+    }
+
+    /// The first run of pages in `start..end` that are in memory, but not mapped as part of a huge
+    /// page (transparent or hugetlb); otherwise as [`Pagemap::zero_pages`].
+    pub(crate) fn small_pages(&self, start: usize, end: usize) -> io::Result<Range<usize>> {
+        self.first_run(Scan {
+            start: start as u64,
+            end: end as u64,
+            category_inverted: PAGE_IS_HUGE,
+            category_mask: PAGE_IS_PRESENT | PAGE_IS_HUGE,
+            ..Scan::default()
+        })
+    }
+
+    /// The first run of pages that have the categories of `scan`, within its `start..end`.
+    fn first_run(&self, scan: Scan) -> io::Result<Range<usize>> {
+        let mut region = Region::default();
+        let end = scan.end as usize;
+        let mut scan = Scan {
+            size: size_of::<Scan>() as u64,
             vec: (&raw mut region).expose_provenance() as u64,
             vec_len: 1,
-            category_mask: PAGE_IS_PFNZERO,
-            return_mask: PAGE_IS_PFNZERO,
-            ..Scan::default()
+            // A run is what has equal bits of the returned categories: ask for none that differ
+            // between pages that are asked for.
+            return_mask: scan.category_mask,
+            ..scan
         };
         // SAFETY: the kernel reads and writes `scan` and at most `vec_len` regions at `vec`; both
         // live on this stack frame.
