@@ -1,7 +1,7 @@
 //! What the kernel says of a file: the fields of statx(2) that speak of direct I/O, and the kind of
 //! its filesystem.
 //!
-//! May know: statx, fstatfs, fcntl. Must not know: what is made of the answers.
+//! May know: statx, fstatfs, fcntl. Must not know: which path a file takes by the answers.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
