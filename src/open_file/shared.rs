@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::opened::{Facts, Kind, Opened};
+use super::align::Alignment;
+use super::facts::Kind;
+use super::opened::Opened;
 use super::place::FileRef;
 use crate::sys::Errno;
 use crate::transfer::{Direction, Geometry, USER_END};
@@ -60,21 +62,21 @@ struct Sizes {
 }
 
 impl Plain {
-    fn new(facts: &Facts, allowed: bool, block: u32, pass: usize, pinned_pass: usize) -> Plain {
-        // Without a direct path all alignments are 1.
-        let Facts {
-            kind,
-            append,
-            alignment,
-            ..
-        } = *facts;
-        let ordinary = allowed && !append && kind == Kind::Positioned;
+    /// `allowed`: requests in this direction may be sent without further thought.
+    fn new(
+        alignment: Alignment,
+        allowed: bool,
+        block: u32,
+        pass: usize,
+        pinned_pass: usize,
+    ) -> Plain {
         let too_large = !((1 << 62) - 1);
         Plain {
+            // Without a direct path all alignments are 1.
             addr: alignment.mem as usize - 1,
             range: (u64::from(block) - 1) | too_large,
-            most: if ordinary { pass } else { 0 },
-            most_pinned: if ordinary { pinned_pass } else { 0 },
+            most: if allowed { pass } else { 0 },
+            most_pinned: if allowed { pinned_pass } else { 0 },
             highest: USER_END - pass.max(pinned_pass),
         }
     }
@@ -83,19 +85,23 @@ impl Plain {
 impl FileShared {
     /// An open file, for the driver that `base` and `retired` are of.
     pub(crate) fn new(opened: Arc<Opened>, base: Geometry, retired: Retired) -> FileShared {
-        let facts = opened.facts;
+        let (facts, alignment) = (opened.facts, opened.alignment());
         let direct = opened.direct_fd().is_some();
-        let pass = if facts.block_device && direct {
+        let pass = if facts.kind == Kind::Device && direct {
             base.pass.min(BIO_PAGES * base.page)
         } else {
             base.pass
         };
-        let plain = |allowed, block| Plain::new(&facts, allowed, block, pass, base.pass);
+        let plain = |direction, block| {
+            let allowed =
+                opened.is_ordinary() && !facts.one_call() && facts.refusal(direction).is_none();
+            Plain::new(alignment, allowed, block, pass, base.pass)
+        };
         let sized = |block: u32| {
-            let (mem, block) = (facts.alignment.mem as usize, block as usize);
+            let (mem, block) = (alignment.mem as usize, block as usize);
             let pinned = Geometry {
                 direct,
-                whole: facts.append,
+                whole: facts.one_call(),
                 mem,
                 block,
                 ..base
@@ -111,12 +117,12 @@ impl FileShared {
         };
         let raw = FileRef::new(opened.buffered_fd().as_raw_fd(), None);
         let shared = FileShared {
-            plain_reads: plain(facts.readable, facts.alignment.read_offset),
-            plain_writes: plain(facts.writable, facts.alignment.offset),
+            plain_reads: plain(Direction::Read, alignment.read_offset),
+            plain_writes: plain(Direction::Write, alignment.offset),
             main: Cell::new(raw),
             buffered: Cell::new(raw),
-            reads: sized(facts.alignment.read_offset),
-            writes: sized(facts.alignment.offset),
+            reads: sized(alignment.read_offset),
+            writes: sized(alignment.offset),
             places: Cell::new([None; 2]),
             retired,
             opened,
@@ -221,7 +227,7 @@ impl FileShared {
         &self,
         direction: Direction,
         offset: u64,
-        total: usize,
+        total: Option<usize>,
         vectored: bool,
     ) -> Result<usize, Errno> {
         self.opened.admit(direction, offset, total, vectored)

@@ -5,6 +5,7 @@
 //! policy: an errno is handed up as it came.
 
 pub(crate) mod address_space;
+pub(crate) mod descriptor;
 pub(crate) mod pagemap;
 pub(crate) mod populate;
 pub(crate) mod procmap;

@@ -28,8 +28,8 @@ pub(crate) enum Trust {
 pub(crate) struct Geometry {
     /// False: the file has no direct path, everything is sent to the page cache.
     pub(crate) direct: bool,
-    /// True: nothing may be split (a file opened to append); everything goes to the page cache in
-    /// one piece.
+    /// True: nothing may be split (a file opened to append, a file that the kernel makes up as it
+    /// is read); each request is one call by the buffered descriptor.
     pub(crate) whole: bool,
     /// What a direct request's addresses must be multiples of.
     pub(crate) mem: usize,
@@ -806,7 +806,8 @@ impl Transfer {
                 let count = count.min(len);
                 self.progress(count);
                 self.grow();
-                if self.rest() == 0 {
+                // What may not be split is one call, and the call's answer is the result.
+                if self.rest() == 0 || self.geometry.whole {
                     return self.finish(Ok(self.done_before));
                 }
                 // Short: the end of the file, of the memory or of the space. Asking once more tells
