@@ -55,6 +55,10 @@ pub struct Stats {
     pub resubmissions: u64,
     /// EAGAIN and EINTR answered by another try.
     pub retries: u64,
+    /// Requests whose direct operations were sent to a worker of the kernel's, because the kernel
+    /// and the file's filesystem do not carry them out safely on the submitting thread (gfs2 before
+    /// Linux 6.5).
+    pub offloaded: u64,
     /// Work that had to wait because as many fault-ins as allowed were in flight.
     pub slow_lane_waits: u64,
     /// Requests that had to wait because as many as allowed were in flight.
@@ -106,6 +110,7 @@ impl Stats {
             buffered,
             resubmissions,
             retries,
+            offloaded,
             slow_lane_waits,
             admission_waits,
             cancelled,
@@ -135,6 +140,7 @@ impl Stats {
         self.buffered += buffered;
         self.resubmissions += resubmissions;
         self.retries += retries;
+        self.offloaded += offloaded;
         self.slow_lane_waits += slow_lane_waits;
         self.admission_waits += admission_waits;
         self.cancelled += cancelled;
@@ -180,8 +186,8 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "other ways          {} bounced, {} buffered",
-            self.bounced, self.buffered
+            "other ways          {} bounced, {} buffered, {} offloaded",
+            self.bounced, self.buffered, self.offloaded
         )?;
         writeln!(
             f,

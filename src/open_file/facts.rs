@@ -32,6 +32,8 @@ pub(super) struct Facts {
     pub(super) kind: Kind,
     /// O_APPEND.
     pub(super) append: bool,
+    /// Direct requests must not be tried on the submitting thread, see [`waits_badly`].
+    pub(super) offload: bool,
     reads_refused: Option<Errno>,
     writes_refused: Option<Errno>,
 }
@@ -45,10 +47,12 @@ impl Facts {
             libc::S_IFDIR => Kind::Directory,
             _ => Kind::Other,
         };
+        let reads_refused = sys::descriptor::refusal(fd, false);
         Ok(Facts {
             kind,
             append: flags & libc::O_APPEND != 0,
-            reads_refused: sys::descriptor::refusal(fd, false),
+            offload: kind == Kind::File && waits_badly(fd, reads_refused.is_none()),
+            reads_refused,
             writes_refused: sys::descriptor::refusal(fd, true),
         })
     }
@@ -96,5 +100,25 @@ fn kind_of_file(fd: BorrowedFd<'_>) -> Kind {
             _ => Kind::File,
         },
         Err(_) => Kind::File,
+    }
+}
+
+/// Whether io_uring tries requests on this file without waiting although the filesystem never said
+/// that it can: Linux before 6.5 does, and takes -EAGAIN to mean that nothing was done.
+///
+/// gfs2 answers -EAGAIN also after a first pass that moved the position (Linux 6.1): the request
+/// starts over at the moved position, and a read that races an append returns foreign bytes. Other
+/// filesystems that do not ask for such requests (FMODE_NOWAIT) were never tested with them either.
+fn waits_badly(fd: BorrowedFd<'_>, readable: bool) -> bool {
+    const GFS2_MAGIC: i64 = 0x0116_1970;
+    /// ext4, XFS and btrfs have asked for them since Linux 4.13.
+    const ASKING: [i64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+    if sys::stat::kernel_release() >= (6, 5) {
+        return false;
+    }
+    match sys::stat::filesystem(fd) {
+        Ok(filesystem) if filesystem.magic == GFS2_MAGIC => true,
+        Ok(filesystem) if ASKING.contains(&filesystem.magic) => false,
+        _ => readable && !sys::descriptor::reads_without_waiting(fd),
     }
 }

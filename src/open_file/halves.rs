@@ -165,6 +165,9 @@ fn alignment(
 impl Halves {
     /// Opens the second descriptor. Fails with what there is already and the errno.
     fn with_second(self, flags: i32) -> Result<Halves, (Halves, sys::Errno)> {
+        if sys::descriptor::holds_write_lease(self.given.as_fd()) {
+            return Err((self, libc::EWOULDBLOCK));
+        }
         match sys::descriptor::open_again(self.given.as_fd(), flags) {
             Ok(second) => Ok(Halves {
                 second: Some(second),

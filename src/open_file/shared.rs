@@ -28,6 +28,7 @@ pub(crate) struct FileShared {
     writes: Sizes,
     /// Places in the ring's table, to be given up.
     places: Cell<[Option<u32>; 2]>,
+    offload: bool,
     retired: Retired,
     opened: Arc<Opened>,
 }
@@ -92,9 +93,12 @@ impl FileShared {
         } else {
             base.pass
         };
+        let offload = direct && facts.offload;
         let plain = |direction, block| {
-            let allowed =
-                opened.is_ordinary() && !facts.one_call() && facts.refusal(direction).is_none();
+            let allowed = opened.is_ordinary()
+                && !facts.one_call()
+                && !offload
+                && facts.refusal(direction).is_none();
             Plain::new(alignment, allowed, block, pass, base.pass)
         };
         let sized = |block: u32| {
@@ -124,6 +128,7 @@ impl FileShared {
             reads: sized(alignment.read_offset),
             writes: sized(alignment.offset),
             places: Cell::new([None; 2]),
+            offload,
             retired,
             opened,
         };
@@ -196,6 +201,11 @@ impl FileShared {
         self.opened.is_ordinary()
     }
 
+    /// Whether direct requests must not be tried on the submitting thread.
+    pub(crate) fn must_offload(&self) -> bool {
+        self.offload
+    }
+
     /// Whether one operation on the file's main path takes all of a range, as far as the file and
     /// the numbers can tell. A range that is refused here may still be right: [`FileShared::admit`]
     /// and a transfer look at it more closely. `pinned`: the range is registered memory.
@@ -246,5 +256,56 @@ impl FileShared {
 impl Drop for FileShared {
     fn drop(&mut self) {
         self.retire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys;
+
+    /// Where a try on the submitting thread is not safe no request goes the plain way, registered
+    /// memory or not: a transfer sends it to a worker.
+    #[test]
+    fn nothing_is_plain_on_a_file_whose_requests_must_be_offloaded() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for offload in [false, true] {
+            let file = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(dir.path().join("file"))
+                .expect("a file");
+            let mut opened = Opened::new(file, true).expect("opened");
+            if opened.direct_fd().is_none() {
+                println!("SKIP: {}", opened.path);
+                return;
+            }
+            opened.facts.offload = offload;
+            let base = crate::transfer::Geometry {
+                direct: false,
+                whole: false,
+                mem: 1,
+                block: 1,
+                page: sys::page_size(),
+                window: 1 << 20,
+                bounce: 0,
+                pass: 1 << 20,
+                cold_pass: 1 << 20,
+                heavy: 1 << 20,
+                ahead: 1 << 20,
+                tries: 1,
+                middle: 1 << 16,
+            };
+            let shared = FileShared::new(Arc::new(opened), base, Retired::default());
+            assert_eq!(shared.must_offload(), offload);
+            for direction in [Direction::Read, Direction::Write] {
+                for pinned in [false, true] {
+                    let plain = shared.takes_plain(direction, 1 << 20, 65536, 0, pinned);
+                    assert_eq!(plain, !offload, "{direction:?}, pinned {pinned}");
+                }
+            }
+        }
     }
 }

@@ -43,6 +43,30 @@ pub(crate) fn refusal(fd: BorrowedFd<'_>, write: bool) -> Option<Errno> {
     Some(errno()).filter(|errno| [libc::ESPIPE, libc::EBADF, libc::EINVAL].contains(errno))
 }
 
+/// Whether this open file holds a lease that opening the inode once more would break (fcntl(2),
+/// F_SETLEASE), which signals the holder and waits for it.
+pub(crate) fn holds_write_lease(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETLEASE takes no pointer.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
+}
+
+/// Whether the filesystem says of this open file that a read which must not wait is safe
+/// (FMODE_NOWAIT). For a file that is open to read.
+///
+/// One byte is asked for at the largest offset there is, with RWF_NOWAIT: a file that can't is
+/// refused with EOPNOTSUPP before it is called. Others may count it as a read (access time).
+pub(crate) fn reads_without_waiting(fd: BorrowedFd<'_>) -> bool {
+    let mut byte = 0u8;
+    let iovec = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    // SAFETY: one byte of our own.
+    let result =
+        unsafe { libc::preadv2(fd.as_raw_fd(), &iovec, 1, i64::MAX - 4095, libc::RWF_NOWAIT) };
+    result >= 0 || errno() != libc::EOPNOTSUPP
+}
+
 /// Opens the inode behind a descriptor once more, through /proc/self/fd.
 pub(crate) fn open_again(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     let name = format!("/proc/self/fd/{}\0", fd.as_raw_fd());

@@ -1,7 +1,7 @@
 //! What the kernel says of a file: its kind and size, the fields of statx(2) that speak of direct
 //! I/O, and its filesystem.
 //!
-//! May know: statx, fstat, fstatfs, the ioctls of block devices. Must not know: what is made of the answers.
+//! May know: statx, fstat, fstatfs, the ioctls of block devices, uname. Must not know: what is made of the answers.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -107,6 +107,53 @@ pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<Filesystem> {
             counts_nothing: stat.f_blocks == 0 && stat.f_bfree == 0 && stat.f_files == 0,
         }),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The kernel's release, as (major, minor), see uname(2); (0, 0) where it can't be read.
+pub(crate) fn kernel_release() -> (u32, u32) {
+    // SAFETY: utsname is plain old data, for which zero is a value.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct is ours.
+    if unsafe { libc::uname(&mut names) } != 0 {
+        return (0, 0);
+    }
+    release(names.release.iter().map(|&byte| byte as u8))
+}
+
+fn release(text: impl Iterator<Item = u8>) -> (u32, u32) {
+    let mut numbers = [0u32; 2];
+    let mut at = 0;
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                numbers[at] = numbers[at]
+                    .saturating_mul(10)
+                    .saturating_add(u32::from(byte - b'0'));
+            }
+            b'.' if at == 0 => at = 1,
+            _ => break,
+        }
+    }
+    (numbers[0], numbers[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_two_numbers() {
+        for (text, numbers) in [
+            ("6.1.0-39-amd64", (6, 1)),
+            ("6.18.44-fc-v857", (6, 18)),
+            ("5.14.0-570.el9.x86_64\0\0", (5, 14)),
+            ("7.2-rc1", (7, 2)),
+            ("", (0, 0)),
+        ] {
+            assert_eq!(release(text.bytes()), numbers, "{text}");
+        }
+        assert!(kernel_release() > (4, 0));
     }
 }
 

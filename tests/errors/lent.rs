@@ -285,6 +285,30 @@ fn a_direct_descriptor_that_can_not_be_opened_again_serves_what_it_can() {
     });
 }
 
+/// Opening a file breaks a write lease on it: the holder gets a signal, and the opener waits.
+#[test]
+fn a_lease_on_a_file_that_is_handed_over_is_not_broken() {
+    let name = "lent::a_lease_on_a_file_that_is_handed_over_is_not_broken";
+    watched(name, DEADLINE, || {
+        let folder = files::folder();
+        let path = folder.path().join("file");
+        drop(files::make_patterned(&path, 5000, 1));
+        for flags in [0, libc::O_DIRECT] {
+            let mine = sys::open(&path, libc::O_RDWR | flags).unwrap();
+            // SAFETY: numbers only.
+            let lease = |command, kind: i32| unsafe { libc::fcntl(fd_of(&mine), command, kind) };
+            if lease(libc::F_SETLEASE, libc::F_WRLCK) != 0 {
+                skip!(name, "F_SETLEASE: errno {}", sys::errno());
+            }
+            let engine = setup::engine(setup::backends()[0]);
+            let file = File::from_std(&engine, mine.try_clone().unwrap()).unwrap();
+            assert_eq!(lease(libc::F_GETLEASE, 0), libc::F_WRLCK, "{}", file.path());
+            let (count, _) = engine.block_on(file.read_at(vec![0; 5000], 0));
+            assert_eq!(count.unwrap(), 5000);
+        }
+    });
+}
+
 #[test]
 fn the_size_is_told_without_another_descriptor() {
     watched(
