@@ -113,7 +113,7 @@ impl OpenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::stat::status_flags;
+    use crate::sys::descriptor::status_flags;
 
     /// The direct half is opened by itself; without the flag a write that went there would not be
     /// on the device when it completes.

@@ -35,7 +35,8 @@ use crate::transfer::{Direction, Segment, Segments};
 /// - After [`Handle::shutdown`] a request ends at once with
 ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe) and gives the buffer back.
 ///
-/// Dropping the file lets its requests end; the descriptors are closed after the last.
+/// Dropping the file lets its requests end; the descriptors are closed after the last, which releases
+/// the record locks that the process holds on the inode, see [`nofault::File`](crate::File).
 #[derive(Clone)]
 pub struct File {
     inner: Arc<FileInner>,

@@ -5,6 +5,7 @@
 //! is returned as the kernel gave it; no function here decides what follows from it.
 
 pub(crate) mod address_space;
+pub(crate) mod descriptor;
 pub(crate) mod pagemap;
 pub(crate) mod populate;
 pub(crate) mod procmap;

@@ -54,7 +54,8 @@ impl Transfer {
                 self.not_pinnable |= direct && self.doubted && count >= len.min(page.max(block));
                 self.progress(count);
                 self.grow();
-                if self.rest() == 0 {
+                // What may not be split is one call, and the call's answer is the result.
+                if self.rest() == 0 || self.geometry.whole {
                     return self.finish(Ok(self.done_before));
                 }
                 // A short count is the end of the file, of the memory or of the space. One more
