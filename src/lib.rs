@@ -125,8 +125,8 @@ pub use engine::{
 pub use file::{Done, File, IoAll, OpenOptions, Policy, Queue};
 pub use handle::{Handle, HandleBuilder};
 pub use memory::{
-    Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable,
-    resident_prefix,
+    Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Pinned, SharedIoBuf, Slice, fault_in_readable,
+    fault_in_writeable, resident_prefix,
 };
 pub use open_file::{Alignment, AlignmentSource, IoPath, Priority, Reason};
 
