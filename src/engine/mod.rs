@@ -43,9 +43,25 @@ use crate::sys::Errno;
 
 /// Sets up an [`Engine`].
 #[derive(Clone, Debug)]
+#[must_use = "an engine is made by `build`"]
 pub struct EngineBuilder {
     config: Config,
     drain: Duration,
+}
+
+impl Default for EngineBuilder {
+    fn default() -> EngineBuilder {
+        EngineBuilder {
+            config: Config {
+                depth: 256,
+                backend: BackendChoice::Auto,
+                timing: Timing::Sampled,
+                wishes: Wishes::default(),
+                huge_pages: true,
+            },
+            drain: Duration::from_secs(1),
+        }
+    }
 }
 
 impl EngineBuilder {
@@ -321,23 +337,18 @@ impl Wake for Unpark {
 }
 
 impl Engine {
-    /// An engine with the default settings. See [`EngineBuilder::build`].
+    /// An engine with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`EngineBuilder::build`].
     pub fn new() -> io::Result<Engine> {
         Engine::builder().build()
     }
 
     /// Settings, to be changed before the engine is built.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder {
-            config: Config {
-                depth: 256,
-                backend: BackendChoice::Auto,
-                timing: Timing::Sampled,
-                wishes: Wishes::default(),
-                huge_pages: true,
-            },
-            drain: Duration::from_secs(1),
-        }
+        EngineBuilder::default()
     }
 
     /// Runs a future on this thread until it is ready, and the engine's requests with it. Sleeps in
@@ -406,6 +417,7 @@ impl Engine {
     /// from an event loop of their own: the time of a request
     /// ([`File::with_timeout`](crate::File::with_timeout)) is over then. May be that of a request
     /// which has ended since.
+    #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.inner.with(|driver| driver.next_deadline())
     }
@@ -462,11 +474,13 @@ impl Engine {
     }
 
     /// What was counted so far.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.with(|driver| driver.stats())
     }
 
     /// The back end and what it was granted.
+    #[must_use]
     pub fn info(&self) -> EngineInfo {
         self.inner.with(|driver| EngineInfo {
             backend: driver.backend_kind(),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -72,11 +73,19 @@ impl Drop for FileInner {
 
 impl File {
     /// Opens a file to read. See [`File::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open_with`].
     pub fn open(handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
         File::open_with(handle, OpenOptions::new().read(true), path)
     }
 
     /// Makes a file, or empties the one that is there, to read and write. See [`File::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open_with`].
     pub fn create(handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
         File::open_with(
             handle,

@@ -103,14 +103,18 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A handle with the default settings: one I/O thread. See [`HandleBuilder::build`].
+    /// A handle with the default settings: one I/O thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`HandleBuilder::build`].
     pub fn new() -> io::Result<Handle> {
         Handle::builder().build()
     }
 
     /// Settings, to be changed before the handle is built.
     pub fn builder() -> HandleBuilder {
-        HandleBuilder::new()
+        HandleBuilder::default()
     }
 
     /// Runs a future on this thread until it is ready, and sleeps in between: for programs that
@@ -201,16 +205,19 @@ impl Handle {
     /// What all I/O threads have counted so far, summed up. Asks each of them and waits for the
     /// answers, a few microseconds. From a waker, on an I/O thread, nothing can be asked, and there
     /// is only what threads that are gone have left.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.owner.shared.stats()
     }
 
     /// The back end of the I/O threads, and what it was granted.
+    #[must_use]
     pub fn info(&self) -> EngineInfo {
         self.owner.shared.info.clone()
     }
 
     /// How many I/O threads there are.
+    #[must_use]
     pub fn threads(&self) -> usize {
         self.owner.shared.posts.len()
     }

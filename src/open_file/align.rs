@@ -23,6 +23,17 @@ pub struct Alignment {
     pub read_offset: u32,
 }
 
+/// The three sizes in bytes: `mem 4, offset 512`; that of reads where it is another.
+impl fmt::Display for Alignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mem {}, offset {}", self.mem, self.offset)?;
+        if self.read_offset != self.offset {
+            write!(f, " ({} to read)", self.read_offset)?;
+        }
+        Ok(())
+    }
+}
+
 impl Alignment {
     /// Everything is allowed.
     pub(crate) const NONE: Alignment = Alignment::of(1);
@@ -138,4 +149,24 @@ pub(super) fn probe(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alignment_is_shown_in_words() {
+        let all_same = Alignment {
+            mem: 4,
+            offset: 512,
+            read_offset: 512,
+        };
+        assert_eq!(all_same.to_string(), "mem 4, offset 512");
+        let of_reads = Alignment {
+            offset: 4096,
+            ..all_same
+        };
+        assert_eq!(of_reads.to_string(), "mem 4, offset 4096 (512 to read)");
+    }
 }
