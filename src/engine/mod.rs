@@ -423,7 +423,8 @@ impl Engine {
     }
 
     /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted
-    /// in now and pinned. Requests with them are submitted without a look.
+    /// in now and pinned. Reads and writes of one buffer are submitted without a look; those of
+    /// several ([`readv_at`](crate::File::readv_at)) look at pinned memory too.
     ///
     /// A pool of 2 MiB or more takes a multiple of 2 MiB, in huge pages where the kernel has them
     /// (see [`Pool::is_huge`], and [`EngineBuilder::huge_pages`] to switch that off): faulted in
@@ -455,8 +456,8 @@ impl Engine {
         Pool::new(self, count, bytes, Pages::Huge)
     }
 
-    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Its slices, and raw
-    /// requests whose memory lies inside, are submitted without a look.
+    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Reads and writes of one
+    /// slice of it, and of one piece of raw memory inside, are submitted without a look.
     ///
     /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {

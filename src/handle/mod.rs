@@ -140,8 +140,9 @@ impl Handle {
     }
 
     /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted
-    /// in now and pinned for all I/O threads. Requests with them, through this handle, are
-    /// submitted without a look. A blocking call, not to be made from a waker.
+    /// in now and pinned for all I/O threads. Reads and writes of one buffer, through this handle,
+    /// are submitted without a look; those of several ([`File::readv_at`]) look at pinned memory
+    /// too. A blocking call, not to be made from a waker.
     ///
     /// From 2 MiB on it lies in huge pages where the kernel has them, see
     /// [`Engine::pool`](crate::Engine::pool).
@@ -160,8 +161,8 @@ impl Handle {
     }
 
     /// Pins the initialised bytes of `buffer`, a storage engine's own arena, for all I/O threads.
-    /// Requests with its slices, through this handle, are submitted without a look. A blocking
-    /// call, not to be made from a waker.
+    /// Reads and writes of one slice of it, and of one piece of raw memory inside, through this
+    /// handle, are submitted without a look. A blocking call, not to be made from a waker.
     ///
     /// Where it can't be pinned it works all the same, as with [`Handle::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
