@@ -65,10 +65,14 @@ impl FileInner {
 
 impl Drop for FileInner {
     fn drop(&mut self) {
-        let users = self.shared().files.close(self.name);
-        for (thread, post) in self.shared().posts.iter().enumerate() {
+        let shared = self.shared();
+        if !shared.is_here() {
+            return;
+        }
+        let users = shared.files.close(self.name);
+        for thread in 0..shared.posts.len() as u8 {
             if users & (1 << thread) != 0 {
-                post.send(Mail::Forget(self.name));
+                shared.send(thread, Mail::Forget(self.name));
             }
         }
     }
@@ -127,7 +131,13 @@ impl File {
 
     fn new(handle: &Handle, opened: Opened) -> File {
         let opened = Arc::new(opened);
-        let name = handle.owner.shared.files.open(opened.clone());
+        let shared = &handle.owner.shared;
+        // In a child of fork every request is refused, and a lock may be held for ever.
+        let name = if shared.is_here() {
+            shared.files.open(opened.clone())
+        } else {
+            FileName::default()
+        };
         File {
             inner: Arc::new(FileInner {
                 name,

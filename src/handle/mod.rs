@@ -73,8 +73,9 @@ use crate::memory::{IoBufMut, Pinned};
 /// Wakers are called on an I/O thread, with nothing locked. A panic in one is caught and forgotten;
 /// one that blocks holds up everybody.
 ///
-/// It does not survive fork(2) in the child: there are no I/O threads there, so a request never
-/// ends. Dropping it there does no harm.
+/// The I/O threads belong to one process. In a child of fork(2) every request ends with
+/// ENOTRECOVERABLE, those that were in flight at the fork as well, and dropping what was inherited
+/// only frees memory; the parent's requests go on. A handle that the child builds for itself works.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
