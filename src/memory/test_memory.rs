@@ -61,11 +61,11 @@ pub(super) struct Map {
 pub(super) const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 impl Map {
-    /// `pages` pages of whatever `flags` and `file` say.
+    /// `pages` pages with these `flags` of mmap, and of this `file`.
     pub(super) fn new(pages: usize, prot: i32, flags: i32, file: Option<&File>) -> io::Result<Map> {
         let len = pages * page_size();
         let fd = file.map_or(-1, |file| file.as_raw_fd());
-        // SAFETY: a new mapping where the kernel likes.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let ptr = unsafe { libc::mmap(ptr::null_mut(), len, prot, flags, fd, 0) };
         if ptr == libc::MAP_FAILED {
             Err(io::Error::last_os_error())
