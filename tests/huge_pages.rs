@@ -116,6 +116,45 @@ fn absent_memory_of_the_callers_is_registered_in_huge_pages() {
 }
 
 #[test]
+fn a_cold_read_into_the_callers_memory_fills_huge_pages_where_asked_for() {
+    const NAME: &str = "a_cold_read_into_the_callers_memory_fills_huge_pages_where_asked_for";
+    match huge_pages().anonymous {
+        Thp::Madvise => {}
+        _ => skip!(NAME, "the advice makes no difference: {}", huge_pages()),
+    }
+    child::watched(NAME, setup::DEADLINE, || {
+        let folder = files::folder();
+        let path = folder.path().join("file");
+        let _plain = files::make_patterned(&path, 8 * MIB, 7);
+        let expected = std::fs::read(&path).unwrap();
+        for advise in [false, true] {
+            for backend in setup::backends() {
+                let builder = Engine::builder().backend(backend);
+                let engine = builder.advise_huge(advise).build().unwrap();
+                let file = File::open(&engine, &path).unwrap();
+                // Twice, so that the second request uses the slot of the first.
+                for round in 0..2 {
+                    let buffer = Vec::<u8>::with_capacity(8 * MIB);
+                    let (count, buffer) = engine.block_on(file.read_at(buffer, 0));
+                    assert_eq!(count.unwrap(), 8 * MIB);
+                    assert!(buffer == expected);
+                    let inside = buffer.as_ptr().addr().next_multiple_of(HUGE_PAGE_BYTES);
+                    let huge = anon_huge_bytes(inside);
+                    if engine.stats().fault_in_rounds == 0 {
+                        // Worker threads, or a file that takes no direct reads.
+                        common::sys::say(&format!("SKIP {backend:?} faulted nothing in\n"));
+                    } else if advise {
+                        assert!(huge >= 6 * MIB, "round {round}: {huge}");
+                    } else {
+                        assert_eq!(huge, 0, "round {round}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn registered_memory_in_ordinary_pages_is_a_fallback() {
     child::watched(
         "registered_memory_in_ordinary_pages_is_a_fallback",

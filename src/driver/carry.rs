@@ -8,7 +8,7 @@ use super::bounce;
 use super::op::{Memory, Op};
 use super::slot::{Answer, Ended, Lane, Owner, Work, token};
 use crate::memory::residency::{Look, Range, Residency, Stop};
-use crate::memory::{Access, Pinned, huge_pages};
+use crate::memory::{Access, HUGE_PAGE_BYTES, Pinned, huge, huge_pages};
 use crate::open_file::FileRef;
 use crate::sys::{self, Errno};
 use crate::transfer::{Action, Direction, Event, Segment};
@@ -340,6 +340,9 @@ impl Driver {
             }
             Action::FaultIn { len } => {
                 self.stats.fault_in_rounds += 1;
+                if self.advise_huge {
+                    self.advise_rest(index);
+                }
                 let op = self.populate(index, 0, len);
                 self.start(index, op, Answer::FaultedIn, true);
             }
@@ -521,6 +524,28 @@ impl Driver {
         Memory::Many {
             iov: slot.cold.iovecs.as_ptr(),
             count: slot.cold.iovecs.len() as u32,
+        }
+    }
+
+    /// Advises huge pages for what is absent of the memory that a read has still to fill, before its
+    /// first fault-in.
+    #[cold]
+    fn advise_rest(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let Work::Transfer(transfer) = &slot.work else {
+            return;
+        };
+        if transfer.direction() != Direction::Read || slot.cold.advised == Some(slot.turn) {
+            return;
+        }
+        slot.cold.advised = Some(slot.turn);
+        let large = |piece: &Segment| piece.len >= HUGE_PAGE_BYTES;
+        for piece in transfer.iter().pieces(0, usize::MAX).filter(large) {
+            if let Err(error) = huge::advise(piece.addr, piece.len) {
+                self.stats.fallback(format!(
+                    "huge pages are not advised for the caller's memory: {error}"
+                ));
+            }
         }
     }
 

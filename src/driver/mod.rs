@@ -108,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) wishes: Wishes,
     /// Whether bounce buffers lie in huge pages where they can.
     pub(crate) huge_pages: bool,
+    /// Whether huge pages are advised for absent memory of the callers that reads fill.
+    pub(crate) advise_huge: bool,
 }
 
 /// Operations that may be stuck.
@@ -153,6 +155,8 @@ pub(crate) struct Driver {
     reason: Option<String>,
     residency: Option<Residency>,
     slow: SlowLane,
+    /// See [`Config::advise_huge`].
+    advise_huge: bool,
     bounce: Option<Bounce>,
     bounce_queue: VecDeque<u32>,
     base: Geometry,
@@ -227,6 +231,7 @@ impl Driver {
             lists: Vec::new(),
             residency,
             slow,
+            advise_huge: config.advise_huge,
             base: base_geometry(if bounce.is_some() { bounce::SIZE } else { 0 }),
             bounce,
             bounce_queue: VecDeque::new(),

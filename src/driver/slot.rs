@@ -332,6 +332,8 @@ pub(super) struct Cold {
     pub(super) bounce: Option<Place>,
     /// Where the fault-in ahead ends, as bytes from the request's start.
     pub(super) ahead_end: usize,
+    /// The turn of the request whose memory was advised last: once for each request.
+    pub(super) advised: Option<u32>,
     /// The vector of the main operation. Its heap block stays where it is until the next one is
     /// made.
     pub(super) iovecs: Vec<libc::iovec>,
@@ -371,6 +373,7 @@ impl Slot {
                 deferred: None,
                 bounce: None,
                 ahead_end: 0,
+                advised: None,
                 iovecs: Vec::new(),
             }),
         }
