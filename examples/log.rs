@@ -116,7 +116,10 @@ impl Log {
         self.engine.block_on(async {
             // The sync starts only when the whole write is over: a direct write may take several
             // passes.
-            let (result, _buffer) = self.file.write_all_at(buffer.slice(..bytes), start).await;
+            let (result, _buffer) = self
+                .file
+                .write_all_at(buffer.into_slice(..bytes), start)
+                .await;
             result?;
             self.file.sync_data().await
         })?;
@@ -129,7 +132,7 @@ impl Log {
         let bytes = self.file.len()? as usize;
         // A read fills a Vec's capacity, which may be more than was asked for: the slice says how
         // much is wanted.
-        let all = Vec::with_capacity(bytes).slice(..bytes);
+        let all = Vec::with_capacity(bytes).into_slice(..bytes);
         let (result, all) = self.engine.block_on(self.file.read_exact_at(all, 0));
         result?;
         let all = all.into_inner();

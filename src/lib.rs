@@ -117,12 +117,12 @@ pub mod tokio;
 pub mod tokio_uring;
 mod transfer;
 
-pub use driver::{BackendChoice as Backend, Histogram, Stats, Timing};
+pub use driver::{BackendChoice as Backend, BackendKind, Fallback, Histogram, Stats, Timing};
 pub use engine::{
     Engine, EngineBuilder, EngineInfo, Io, IoVec, LeftBehind, Pool, PoolBuf, RawIo, Region,
     RegionBuf, Simple, left_behind,
 };
-pub use file::{Done, File, OpenOptions, Policy, Queue};
+pub use file::{Done, File, IoAll, OpenOptions, Policy, Queue};
 pub use handle::{Handle, HandleBuilder};
 pub use memory::{
     Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable,

@@ -43,6 +43,7 @@ use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 
 use crate::driver::op::Wait;
+use crate::driver::{Fallback, errno_of};
 use crate::engine::{Engine, Inner};
 use crate::sys::timer::Timer;
 
@@ -147,11 +148,8 @@ impl Future for Drive {
             .then(|| Instant::now() + Duration::from_millis(this.refusals.into()));
         if let Err(error) = this.set_timer([deadline, again].into_iter().flatten().min(), context) {
             // Without a timer there is only looking again and again, until that time.
-            inner.with(|driver| {
-                driver.stats.fallback(format!(
-                    "deadlines are looked for without pause: no timer in the reactor: {error}"
-                ))
-            });
+            let errno = errno_of(&error);
+            inner.with(|driver| driver.stats.fallback(Fallback::NoTimer { errno }));
             waker.wake_by_ref();
         }
         Poll::Pending

@@ -16,7 +16,7 @@
 //! | `file.close().await` | `drop(file)`; the descriptors are closed after the last request |
 //!
 //! `Vec<u8>`, `Bytes`, `BytesMut` and static slices are buffers of both, and need no [`Buf`]. A
-//! part of a buffer is a [`slice`](crate::IoBufExt::slice) with nofault; tokio-uring's own slices
+//! part of a buffer is an [`into_slice`](crate::IoBufExt::into_slice) with nofault; tokio-uring's own slices
 //! are no buffers by themselves. `FixedBuf` is accepted, and is foreign memory to nofault:
 //! [`Engine::pool`](crate::Engine::pool) has pinned buffers.
 //!

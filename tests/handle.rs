@@ -44,7 +44,7 @@ fn stage(backend: Backend, set_up: impl FnOnce(HandleBuilder) -> HandleBuilder) 
         .unwrap_or_else(|error| panic!("a handle over {backend:?}: {error}"));
     assert_eq!(
         handle.info().backend,
-        setup::name(backend),
+        setup::kind(backend),
         "{:?}",
         handle.info().reason
     );
@@ -185,7 +185,7 @@ fn every_kind_of_request_does_what_it_says() {
             );
             let (count, _) = file.writev_at(vec![vec![1u8; 10], vec![2; 20]], 7).await;
             assert_eq!(count.unwrap(), 30);
-            let (count, part) = file.read_at(vec![9u8; 50].slice(10..40), 7).await;
+            let (count, part) = file.read_at(vec![9u8; 50].into_slice(10..40), 7).await;
             assert_eq!(count.unwrap(), 30);
             assert_eq!(
                 part.into_inner(),
@@ -688,7 +688,7 @@ fn where_io_uring_is_forbidden_worker_threads_take_over() {
                 .stats()
                 .fallbacks
                 .iter()
-                .filter(|what| what.contains("EPERM"))
+                .filter(|what| **what == nofault::Fallback::UringRefused { errno: libc::EPERM })
                 .count(),
             1,
             "each reason once"

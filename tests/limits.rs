@@ -131,7 +131,8 @@ fn without_memlock(name: &str, bytes: u64) {
                 .build()
                 .expect("an engine");
             assert!(
-                engine.info().backend == "uring" || engine.info().reason.is_some(),
+                engine.info().backend == nofault::BackendKind::Uring
+                    || engine.info().reason.is_some(),
                 "{}",
                 engine.info()
             );
@@ -200,7 +201,7 @@ fn without_io_uring(name: &str, calls: &[libc::c_long], errno: i32, errno_name: 
         child::forbid(calls, errno);
         let engine = Engine::new().expect("an engine without io_uring");
         let info = engine.info();
-        assert_eq!(info.backend, "threads", "{info}");
+        assert_eq!(info.backend, nofault::BackendKind::Threads, "{info}");
         let reason = info.reason.clone().unwrap_or_default();
         assert!(
             reason.contains(errno_name),

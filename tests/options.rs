@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{files, setup};
-use nofault::{Backend, Engine, EngineBuilder, File, OpenOptions, Priority};
+use nofault::{Backend, BackendKind, Engine, EngineBuilder, Fallback, File, OpenOptions, Priority};
 
 const LEN: usize = 1 << 20;
 const BLOCK: usize = 4096;
@@ -62,11 +62,13 @@ fn works(builder: EngineBuilder) -> Engine {
 fn polling_is_used_or_its_loss_is_told() {
     let engine = works(Engine::builder().io_poll(true));
     let (info, stats) = (engine.info(), engine.stats());
-    if info.backend == "uring" {
-        let lost = stats
-            .fallbacks
-            .iter()
-            .any(|fallback| fallback.contains("polled"));
+    if info.backend == BackendKind::Uring {
+        let lost = stats.fallbacks.iter().any(|fallback| {
+            matches!(
+                fallback,
+                Fallback::NoPolledRing { .. } | Fallback::NoPolledQueues
+            )
+        });
         assert!(
             info.flags.contains(&"IOPOLL ring") || lost,
             "{info}: {stats}"
@@ -78,13 +80,13 @@ fn polling_is_used_or_its_loss_is_told() {
 fn a_kernel_thread_is_used_or_its_loss_is_told() {
     let engine = works(Engine::builder().sq_poll(Duration::from_millis(5)));
     let (info, stats) = (engine.info(), engine.stats());
-    if info.backend == "uring" {
+    if info.backend == BackendKind::Uring {
         assert!(
             info.flags.contains(&"SQPOLL")
                 || stats
                     .fallbacks
                     .iter()
-                    .any(|fallback| fallback.contains("SQPOLL")),
+                    .any(|fallback| matches!(fallback, Fallback::NoSubmissionThread { .. })),
             "{info}: {stats}"
         );
     }
@@ -104,13 +106,9 @@ fn everything_at_once() {
 fn waiting_that_is_no_waiting_for_io() {
     let engine = works(Engine::builder().no_iowait(true));
     let (info, stats) = (engine.info(), engine.stats());
-    if info.backend == "uring" {
+    if info.backend == BackendKind::Uring {
         assert!(
-            info.flags.contains(&"NO_IOWAIT")
-                || stats
-                    .fallbacks
-                    .iter()
-                    .any(|fallback| fallback.contains("NO_IOWAIT"))
+            info.flags.contains(&"NO_IOWAIT") || stats.fallbacks.contains(&Fallback::WaitsCount)
         );
     }
 }
@@ -131,7 +129,7 @@ fn more_rings_than_a_thread_has_places_for() {
             let (count, _) = engine.block_on(file.read_at(vec![0; BLOCK], 0));
             assert_eq!(count.expect("a read"), BLOCK);
         }
-        if engines[0].info().backend == "uring" {
+        if engines[0].info().backend == BackendKind::Uring {
             assert!(
                 engines[0].info().flags.contains(&"registered ring"),
                 "{}",

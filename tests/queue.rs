@@ -262,7 +262,7 @@ fn after_many_ends_at_once_the_first_followers_do_not_wait_for_the_last() {
         .open(&engine, &path)
         .expect("the file");
     let pool = engine.pool(32, BLOCK).expect("a pool");
-    if engine.info().backend != "uring" || !pool.is_pinned() {
+    if engine.info().backend != nofault::BackendKind::Uring || !pool.is_pinned() {
         common::note_skip("early starts", "no io_uring, or no locked memory");
         return;
     }

@@ -100,7 +100,7 @@ fn a_buffer_of_theirs_is_written_and_filled() {
         assert!(bytes.len() >= 6000 && bytes == patterned(bytes.len(), SEED));
         // A slice, by the way of nofault.
         let (count, slice) = file
-            .read_at(Buf(Theirs(vec![0; 100])).slice(10..30), 5)
+            .read_at(Buf(Theirs(vec![0; 100])).into_slice(10..30), 5)
             .await;
         assert_eq!(count.unwrap(), 20);
         assert_eq!(

@@ -13,7 +13,7 @@ use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::{PAGE, fd_of, peek, read_range};
 use common::uffd::Uffd;
-use nofault::{Backend, Engine, File, OpenOptions, Policy};
+use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Policy};
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
@@ -348,9 +348,73 @@ fn a_request_whose_time_is_over_ends_although_others_are_stuck() {
                     .all(|result| result.is_ok_and(|count| count == PAGE))
             );
             // One that ends in time is not disturbed.
+            let in_time = stage.file.with_timeout(10 * DEADLINE);
             let (count, _) = stage.engine.block_on(in_time.read_at(vec![0; PAGE], 0));
             assert_eq!(count.expect("a read"), PAGE);
             uffd.unwatch(&buffer);
         },
     );
+}
+
+/// As many requests are stuck as there are places for them, and many more. What can't be stuck gets
+/// on: copies from and to memory that is there, and fault-ins of memory that nobody watches.
+#[test]
+fn stuck_faults_do_not_hold_up_requests_with_other_memory() {
+    let name = "stuck_faults_do_not_hold_up_requests_with_other_memory";
+    with_uffd(name, |uffd, stage| {
+        const STUCK: usize = 60;
+        let expected = patterned(1 << 20, FILE_SEED);
+        let watched = Mapping::anon(STUCK * PAGE);
+        uffd.watch_missing(&watched);
+        let offsets: Vec<u64> = (0..STUCK as u64)
+            // Every third is ragged, and would be stuck in a copy.
+            .map(|index| index * PAGE as u64 + u64::from(index % 3 == 0) * 77)
+            .collect();
+        let mut stuck = Vec::new();
+        for (index, offset) in offsets.iter().enumerate() {
+            let address = (watched.address() + index * PAGE) as *mut u8;
+            // SAFETY: the mapping outlives the requests, which are all awaited below.
+            let read = unsafe { stage.file.read_raw_at(address, PAGE, *offset, Policy::Look) };
+            stuck.push(Box::pin(read));
+        }
+        for _ in 0..20 {
+            stage.engine.turn(Some(Duration::ZERO)).expect("turn");
+        }
+        stage.engine.block_on(async {
+            // Ragged, into memory that is there.
+            let (count, buffer) = stage.file.read_at(vec![1u8; 30_001], 77).await;
+            assert_eq!(count.expect("a ragged read"), 30_001);
+            assert!(buffer == expected[77..77 + 30_001]);
+            // Aligned and ragged, into memory that is not there.
+            let fresh = || AlignedBuf::new(256 << 10).expect("memory");
+            let (count, buffer) = stage.file.read_at(fresh(), 0).await;
+            assert_eq!(count.expect("a cold read"), 256 << 10);
+            assert!(buffer[..] == expected[..256 << 10]);
+            let (count, buffer) = stage.file.read_at(fresh(), 77).await;
+            assert_eq!(count.expect("a cold, ragged read"), 256 << 10);
+            assert!(buffer[..] == expected[77..77 + (256 << 10)]);
+            // A write from memory that is not aligned, and from fresh memory.
+            let ragged = patterned(5000, FILE_SEED);
+            let (count, _) = stage.file.write_at(ragged, 0).await;
+            assert_eq!(count.expect("a ragged write"), 5000);
+            stage.file.sync_data().await.expect("sync_data");
+        });
+        assert!(
+            stage.engine.stats().lanes_stuck > 0,
+            "a stuck lane is counted"
+        );
+        for request in &mut stuck {
+            assert!(
+                poll_once(request.as_mut()).is_pending(),
+                "nobody has resolved the fault"
+            );
+        }
+        let (results, _) = drive(stage, uffd, &watched, 1, join_all(stuck));
+        assert!(
+            results
+                .into_iter()
+                .all(|result| result.is_ok_and(|count| count == PAGE))
+        );
+        uffd.unwatch(&watched);
+    });
 }

@@ -1,9 +1,12 @@
 //! The seam between the table of requests and whatever carries operations out.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::lane::LaneLimits;
+use super::lost::{Gone, Lost};
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::threads::Threads;
@@ -11,10 +14,33 @@ use super::uring::Uring;
 use crate::open_file::FileRef;
 use crate::transfer::Direction;
 
+/// What carries an engine's requests out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// io_uring.
+    Uring,
+    /// Worker threads with pread(2) and pwrite(2).
+    Threads,
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BackendKind::Uring => "uring",
+            BackendKind::Threads => "threads",
+        })
+    }
+}
+
 /// Carries out operations and says how they ended. One thread owns it.
 pub(crate) enum Backend {
     Uring(Box<Uring>),
     Threads(Box<Threads>),
+    /// Worker threads in the place of a ring that can't be entered any more.
+    Lost(Box<Lost>),
+    /// In a child of fork.
+    Gone(Box<Gone>),
 }
 
 macro_rules! either {
@@ -22,6 +48,8 @@ macro_rules! either {
         match $self {
             Backend::Uring($backend) => $do,
             Backend::Threads($backend) => $do,
+            Backend::Lost($backend) => $do,
+            Backend::Gone($backend) => $do,
         }
     };
 }
@@ -65,7 +93,7 @@ impl Backend {
                 unsafe { uring.push_rw(write, file, memory, offset, priority, token) }
             }
             // SAFETY: as above.
-            Backend::Threads(_) => unsafe {
+            _ => unsafe {
                 self.push_apart(
                     Op::Rw {
                         write,
@@ -100,6 +128,35 @@ impl Backend {
         either!(self, backend => backend.cancel(token))
     }
 
+    /// Carries an operation out on this thread, and answers it as if it had been pushed.
+    ///
+    /// # Safety
+    ///
+    /// As for `push`, until this call returns.
+    pub(crate) unsafe fn carry_out_here(&mut self, op: Op, token: u64, stats: &mut Stats) {
+        match self {
+            // SAFETY: the caller's contract.
+            Backend::Uring(uring) => unsafe { uring.carry_out_here(op, token, stats) },
+            // These have no workers that the kernel would have to make.
+            // SAFETY: as above.
+            _ => unsafe { self.push(op, token, stats) },
+        }
+    }
+
+    /// Whether this is a child of fork, where nothing is carried out.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Backend::Gone(_))
+    }
+
+    /// Puts worker threads in the place of the ring.
+    pub(crate) fn lose(&mut self, stats: &mut Stats) {
+        let gone = Backend::Gone(Box::new(Gone::new(self.wake_fd())));
+        *self = match std::mem::replace(self, gone) {
+            Backend::Uring(uring) => Backend::Lost(Box::new(Lost::new(uring, stats))),
+            other => other,
+        };
+    }
+
     /// Starts what is queued and, unless completions are there already, waits as told.
     pub(crate) fn enter(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
         either!(self, backend => backend.enter(wait, stats))
@@ -130,7 +187,7 @@ impl Backend {
         match self {
             Backend::Uring(uring) => uring.has_answers(),
             // Each is told.
-            Backend::Threads(_) => false,
+            _ => false,
         }
     }
 
@@ -140,7 +197,7 @@ impl Backend {
     pub(crate) fn listen(&mut self) -> io::Result<OwnedFd> {
         match self {
             Backend::Uring(uring) => uring.listen(),
-            Backend::Threads(threads) => threads.wake_fd().try_clone(),
+            _ => self.wake_fd().try_clone(),
         }
     }
 
@@ -152,10 +209,9 @@ impl Backend {
         }
     }
 
-    /// How many operations that may fault, and so may be stuck, can be in flight while others still
-    /// get on.
-    pub(crate) fn slow_limit(&self) -> usize {
-        either!(self, backend => backend.slow_limit())
+    /// How many operations that may fault can be in flight while others still get on.
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        either!(self, backend => backend.lane_limits())
     }
 
     /// An eventfd(2) that ends a wait when it is written to, from any thread.
@@ -167,14 +223,16 @@ impl Backend {
     pub(crate) fn register_file(&mut self, fd: BorrowedFd<'_>) -> Option<u32> {
         match self {
             Backend::Uring(uring) => uring.register_file(fd),
-            Backend::Threads(_) => None,
+            _ => None,
         }
     }
 
     /// Forgets a registered descriptor.
     pub(crate) fn unregister_file(&mut self, index: u32) {
-        if let Backend::Uring(uring) = self {
-            uring.unregister_file(index);
+        match self {
+            Backend::Uring(uring) => uring.unregister_file(index),
+            Backend::Lost(lost) => lost.unregister_file(index),
+            Backend::Threads(_) | Backend::Gone(_) => {}
         }
     }
 
@@ -187,7 +245,7 @@ impl Backend {
         match self {
             // SAFETY: the caller's contract.
             Backend::Uring(uring) => unsafe { uring.register_buffers(addr, len) },
-            Backend::Threads(_) => Err(io::Error::new(
+            _ => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "worker threads have no registered buffers",
             )),
@@ -196,8 +254,10 @@ impl Backend {
 
     /// Unpins what `register_buffers` pinned.
     pub(crate) fn unregister_buffers(&mut self, first: u16, len: usize) {
-        if let Backend::Uring(uring) = self {
-            uring.unregister_buffers(first, len);
+        match self {
+            Backend::Uring(uring) => uring.unregister_buffers(first, len),
+            Backend::Lost(lost) => lost.unregister_buffers(first, len),
+            Backend::Threads(_) | Backend::Gone(_) => {}
         }
     }
 
@@ -205,7 +265,7 @@ impl Backend {
     pub(crate) fn can_set_len(&self) -> bool {
         match self {
             Backend::Uring(uring) => uring.can_set_len(),
-            Backend::Threads(_) => true,
+            _ => true,
         }
     }
 
@@ -213,14 +273,14 @@ impl Backend {
     pub(crate) fn polls(&self) -> bool {
         match self {
             Backend::Uring(uring) => uring.polls(),
-            Backend::Threads(_) => false,
+            _ => false,
         }
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> BackendKind {
         match self {
-            Backend::Uring(_) => "uring",
-            Backend::Threads(_) => "threads",
+            Backend::Uring(_) => BackendKind::Uring,
+            _ => BackendKind::Threads,
         }
     }
 
@@ -228,7 +288,7 @@ impl Backend {
     pub(crate) fn flags(&self) -> Vec<&'static str> {
         match self {
             Backend::Uring(uring) => uring.flags().to_vec(),
-            Backend::Threads(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

@@ -6,9 +6,12 @@
 //!
 //! May know: the memfd and its mapping. Must not know: who copies what.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::lane::LaneKind;
+use super::slot::SlotIndex;
 use crate::memory::huge;
 use crate::open_file::FileRef;
 
@@ -27,6 +30,11 @@ pub(crate) struct Bounce {
     base: usize,
     free: Vec<Place>,
     prepared: [bool; COUNT],
+    /// How many buffers are lent to copies that may be stuck, and never all of them.
+    suspect: usize,
+    lent_to: [LaneKind; COUNT],
+    /// The slots that wait for a buffer, in order.
+    waiting: VecDeque<(SlotIndex, LaneKind)>,
     /// Whether huge pages were asked for.
     huge: bool,
 }
@@ -89,18 +97,55 @@ impl Bounce {
             base: base.expose_provenance(),
             free,
             prepared: [false; COUNT],
+            suspect: 0,
+            lent_to: [LaneKind::Plain; COUNT],
+            waiting: VecDeque::new(),
             huge,
         })
     }
 
-    /// Takes a buffer, if one is free.
-    pub(crate) fn take(&mut self) -> Option<Place> {
-        self.free.pop()
+    /// Takes a buffer, if one is free for copies of this kind.
+    pub(super) fn take(&mut self, kind: LaneKind) -> Option<Place> {
+        if !self.has_room(kind) {
+            return None;
+        }
+        let place = self.free.pop()?;
+        self.suspect += usize::from(kind == LaneKind::Suspect);
+        self.lent_to[usize::from(place.0)] = kind;
+        Some(place)
     }
 
-    pub(crate) fn give_back(&mut self, place: Place) {
+    /// Whether a buffer is free. One is kept for copies that can't be stuck.
+    fn has_room(&self, kind: LaneKind) -> bool {
+        let lent_enough = kind == LaneKind::Suspect && self.suspect + 1 >= COUNT;
+        !self.free.is_empty() && !lent_enough
+    }
+
+    pub(super) fn give_back(&mut self, place: Place) {
         debug_assert!(!self.free.contains(&place));
+        if self.lent_to[usize::from(place.0)] == LaneKind::Suspect {
+            self.suspect -= 1;
+        }
         self.free.push(place);
+    }
+
+    /// The slot waits for a buffer.
+    pub(super) fn wait(&mut self, index: SlotIndex, kind: LaneKind) {
+        self.waiting.push_back((index, kind));
+    }
+
+    /// The first slot that waits for a buffer and can have one now.
+    pub(super) fn next_waiting(&mut self) -> Option<SlotIndex> {
+        let at = self
+            .waiting
+            .iter()
+            .position(|(_, kind)| self.has_room(*kind))?;
+        self.waiting.remove(at).map(|(index, _)| index)
+    }
+
+    /// The slot waits no more.
+    pub(super) fn forget(&mut self, index: SlotIndex) {
+        self.waiting.retain(|(waiting, _)| *waiting != index);
     }
 
     /// Whether the buffer's pages were faulted in.

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::collections::VecDeque;
-use std::task::Waker;
 use std::time::Instant;
 
 use super::op::Wait;
-use super::slot::{Key, Slot};
+use super::slot::Key;
+use super::table::Table;
+use super::waiters::{Ticket, Waiters};
 
 /// Whose time it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub(super) enum Whose {
     /// A request in flight.
     Request(Key),
     /// A place in the queue of those who found no room.
-    Ticket(u64),
+    Ticket(Ticket),
 }
 
 /// Deadlines, the first one on top; some may be of requests that are over.
@@ -30,19 +30,11 @@ impl Deadlines {
 
     /// Adds one. Those of requests that are over are thrown out before they are more than the
     /// others can be.
-    pub(super) fn add(
-        &mut self,
-        due: Instant,
-        whose: Whose,
-        slots: &[Slot],
-        waiting: &VecDeque<(u64, Waker)>,
-    ) {
-        if self.0.len() >= 2 * (slots.len() + waiting.len()) {
+    pub(super) fn add(&mut self, due: Instant, whose: Whose, table: &Table, waiters: &Waiters) {
+        if self.0.len() >= 2 * (table.len() + waiters.len()) {
             self.0.retain(|Reverse((_, whose))| match whose {
-                Whose::Request(key) => slots[key.index() as usize].turn == key.turn(),
-                Whose::Ticket(ticket) => waiting
-                    .binary_search_by_key(ticket, |(ticket, _)| *ticket)
-                    .is_ok(),
+                Whose::Request(key) => table.has(*key),
+                Whose::Ticket(ticket) => waiters.has(*ticket),
             });
         }
         self.0.push(Reverse((due, whose)));
@@ -63,18 +55,18 @@ impl Deadlines {
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((due, _))| *due)
     }
+}
 
-    /// The wait, ended by the first deadline.
-    #[inline]
-    pub(super) fn bound(&self, wait: Wait) -> Wait {
-        let Some(first) = self.next() else {
-            return wait;
-        };
-        let left = first.saturating_duration_since(Instant::now());
-        match wait {
-            Wait::No => Wait::No,
-            Wait::Forever => Wait::For(left),
-            Wait::For(time) => Wait::For(time.min(left)),
-        }
+/// The wait, ended by a deadline.
+#[inline]
+pub(super) fn bound(wait: Wait, deadline: Option<Instant>) -> Wait {
+    let Some(deadline) = deadline else {
+        return wait;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match wait {
+        Wait::No => Wait::No,
+        Wait::Forever => Wait::For(left),
+        Wait::For(time) => Wait::For(time.min(left)),
     }
 }

@@ -3,6 +3,7 @@
 //! An [`Op`] is one system call's worth of work. It knows descriptors and addresses, and nothing of
 //! requests, windows or results.
 
+use crate::memory::Pinned;
 use crate::open_file::FileRef;
 
 /// The memory side of a read or write. Whoever makes the op keeps it valid until the op's
@@ -17,6 +18,20 @@ pub(crate) enum Memory {
     },
     /// `count` structs of type iovec at `iov`.
     Many { iov: *const libc::iovec, count: u32 },
+}
+
+impl Memory {
+    /// The number of bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match *self {
+            Memory::One { len, .. } => len,
+            Memory::Many { iov, count } => {
+                // SAFETY: whoever makes the value keeps `count` structs at `iov` valid.
+                let pieces = unsafe { std::slice::from_raw_parts(iov, count as usize) };
+                pieces.iter().map(|piece| piece.iov_len).sum()
+            }
+        }
+    }
 }
 
 /// One piece of work.
@@ -70,4 +85,15 @@ pub(crate) enum Wait {
     Forever,
     /// Until there is one or the time is over.
     For(std::time::Duration),
+}
+
+/// One range, in its registered buffer if there is one.
+#[inline(always)]
+pub(super) fn one(pinned: Option<&Pinned>, addr: usize, len: usize) -> Memory {
+    let fixed = pinned.and_then(|pinned| {
+        let (from, to) = (addr - pinned.base, addr - pinned.base + len - 1);
+        let entry = from / Pinned::ENTRY_BYTES;
+        (entry == to / Pinned::ENTRY_BYTES).then(|| pinned.index + entry as u16)
+    });
+    Memory::One { addr, len, fixed }
 }

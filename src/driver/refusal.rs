@@ -1,7 +1,4 @@
-//! What is refused, and in which words: requests that the kernel would refuse before it looks at
-//! memory, and abilities that the kernel itself refuses.
-
-use std::io;
+//! Which requests are refused: those that the kernel would refuse before it looks at memory.
 
 use super::op::{Memory, Op};
 use super::{MAX_PIECES, threads};
@@ -57,32 +54,4 @@ pub(super) fn admit(
             count => Ok(count as usize),
         },
     )
-}
-
-/// What a refused io_uring means, and what to do.
-pub(super) fn explain(error: &io::Error) -> String {
-    let what = match error.raw_os_error() {
-        Some(libc::ENOSYS) => {
-            "the kernel has no io_uring (ENOSYS); Linux 5.11 or later is needed, or a sandbox hides it"
-        }
-        Some(libc::EPERM) => {
-            "io_uring is forbidden (EPERM): by a container's seccomp profile, or by sysctl kernel.io_uring_disabled; \
-             allow io_uring_setup, io_uring_enter and io_uring_register, or set the sysctl to 0"
-        }
-        Some(libc::EACCES) => "io_uring is forbidden by a security module (EACCES)",
-        Some(libc::ENOMEM) => {
-            "no memory for the ring (ENOMEM); raise RLIMIT_MEMLOCK (ulimit -l), or build the engine with a smaller depth"
-        }
-        Some(libc::EMFILE) => "too many open files (EMFILE); raise RLIMIT_NOFILE (ulimit -n)",
-        _ => return format!("io_uring can't be used: {error}"),
-    };
-    what.to_owned()
-}
-
-pub(super) fn explain_pin(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::ENOMEM) => "over RLIMIT_MEMLOCK (ENOMEM); raise it (ulimit -l), or ask for less".to_owned(),
-        Some(libc::EFAULT) => "this kind of memory can't be registered (EFAULT): a shared mapping of a file, or not writable".to_owned(),
-        _ => error.to_string(),
-    }
 }

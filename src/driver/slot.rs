@@ -4,9 +4,9 @@ use std::any::Any;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
 
 use super::bounce::Place;
+use super::lane::LaneKind;
 use super::op::Op;
 use crate::memory::Pinned;
 use crate::open_file::FileShared;
@@ -15,37 +15,32 @@ use crate::transfer::{
     Action, Direction, Event, Geometry, Segment, Segments, Stop, Transfer, Trust,
 };
 
+/// A slot's place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SlotIndex(pub(super) u32);
+
 /// Names a request in flight. Good until its result was taken or it was abandoned; for one of a
 /// list, until it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key(NonZeroU64);
 
 impl Key {
     /// The request that has the slot `index`, as the `turn`th (modulo 2^32) of those who had it.
     #[inline]
-    pub(super) fn new(index: u32, turn: u32) -> Key {
+    pub(super) fn new(index: SlotIndex, turn: u32) -> Key {
         // In one register, and never 0: there are fewer slots than numbers.
-        Key(NonZeroU64::MIN.saturating_add(u64::from(turn) << 32 | u64::from(index)))
+        Key(NonZeroU64::MIN.saturating_add(u64::from(turn) << 32 | u64::from(index.0)))
     }
 
     #[inline]
-    pub(super) fn index(self) -> u32 {
-        (self.0.get() - 1) as u32
+    pub(super) fn index(self) -> SlotIndex {
+        SlotIndex((self.0.get() - 1) as u32)
     }
 
     #[inline]
     pub(super) fn turn(self) -> u32 {
         ((self.0.get() - 1) >> 32) as u32
     }
-}
-
-/// Who gets the result of a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Tell {
-    /// Whoever asks for it, see [`Driver::take`](super::Driver::take).
-    Asker,
-    /// A list, under a name, see [`Driver::open_list`](super::Driver::open_list).
-    List { list: u32, name: u32 },
 }
 
 /// Who owns a request.
@@ -57,81 +52,8 @@ pub(super) enum Owner {
         list: u32,
         name: u32,
     },
-    /// Nobody any more; what is kept until the kernel is done with it is in [`Cold::keeps`].
+    /// Nobody any more; what is kept until the kernel is done with it is in [`Cold::buffer_kept`].
     Nobody,
-}
-
-/// A result in a list.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
-    pub(crate) name: u32,
-    pub(crate) result: Result<usize, Errno>,
-}
-
-/// A request, before it has a slot.
-pub(crate) struct Request {
-    pub(crate) file: Rc<FileShared>,
-    pub(crate) kind: Kind,
-    pub(crate) priority: u16,
-    /// When it is cancelled.
-    pub(crate) due: Option<Instant>,
-}
-
-impl Request {
-    pub(crate) fn new(file: Rc<FileShared>, kind: Kind, options: Options) -> Request {
-        Request {
-            file,
-            kind,
-            priority: options.priority,
-            due: options.due(),
-        }
-    }
-
-    /// Whether its time is over.
-    pub(crate) fn is_late(&self) -> bool {
-        self.due.is_some_and(|due| due <= Instant::now())
-    }
-}
-
-/// What a caller may ask for beside the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// As in ioprio_set(2); 0: the thread's own.
-    pub(crate) priority: u16,
-    /// After how many nanoseconds the request is cancelled; 0: never.
-    pub(crate) timeout_ns: u64,
-}
-
-impl Options {
-    /// When a request that is made now is cancelled.
-    #[inline]
-    pub(crate) fn due(self) -> Option<Instant> {
-        match self.timeout_ns {
-            0 => None,
-            timeout => Instant::now().checked_add(Duration::from_nanos(timeout)),
-        }
-    }
-}
-
-/// What a request asks for.
-pub(crate) enum Kind {
-    Transfer {
-        direction: Direction,
-        segments: Segments,
-        offset: u64,
-        trust: Trust,
-        pinned: Option<Pinned>,
-    },
-    Sync {
-        data_only: bool,
-    },
-    Allocate {
-        offset: u64,
-        len: u64,
-    },
-    SetLen {
-        len: u64,
-    },
 }
 
 /// Which of a slot's operations a completion belongs to.
@@ -141,13 +63,13 @@ pub(super) enum Lane {
     Ahead,
 }
 
-pub(super) fn token(index: u32, lane: Lane) -> u64 {
-    u64::from(index) | if lane == Lane::Ahead { 1 << 32 } else { 0 }
+pub(super) fn token(index: SlotIndex, lane: Lane) -> u64 {
+    u64::from(index.0) | if lane == Lane::Ahead { 1 << 32 } else { 0 }
 }
 
-pub(super) fn untoken(token: u64) -> (u32, Lane) {
+pub(super) fn untoken(token: u64) -> (SlotIndex, Lane) {
     (
-        token as u32,
+        SlotIndex(token as u32),
         if token >> 32 == 0 {
             Lane::Main
         } else {
@@ -164,40 +86,6 @@ pub(super) enum Answer {
     Copied,
     /// The bounce buffer's pages are there: the deferred action can be carried out.
     Prepared,
-}
-
-/// A transfer whose first steps are known beforehand: submit all of it, and if all of it was moved,
-/// finish. Its [`Transfer`] is made only where the kernel answers anything else.
-#[derive(Clone, Copy)]
-pub(crate) struct Plain {
-    pub(crate) direction: Direction,
-    pub(crate) trust: Trust,
-    pub(crate) segment: Segment,
-    pub(crate) offset: u64,
-    pub(crate) pinned: Option<Pinned>,
-    pub(crate) options: Options,
-}
-
-impl Plain {
-    /// The request, to be taken the long way.
-    pub(crate) fn request(self, file: &Rc<FileShared>) -> Request {
-        let Plain {
-            direction,
-            trust,
-            segment,
-            offset,
-            pinned,
-            options,
-        } = self;
-        let kind = Kind::Transfer {
-            direction,
-            segments: Segments::One(segment),
-            offset,
-            trust,
-            pinned,
-        };
-        Request::new(file.clone(), kind, options)
-    }
 }
 
 /// What a slot keeps of a [`Plain`] request.
@@ -281,9 +169,9 @@ pub(super) enum Work {
     /// A transfer that one submission is expected to carry out.
     Plain(Sent),
     /// Any other, also a plain one that met something unexpected, and one whose memory was not
-    /// looked at yet ([`Cold::unseen`]).
+    /// looked at yet ([`Cold::to_look`]).
     Transfer(Box<Transfer>),
-    Unseen,
+    ToLook,
     Simple,
 }
 
@@ -309,22 +197,30 @@ pub(super) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 64);
 
 /// What only some requests use.
+#[derive(Default)]
 pub(super) struct Cold {
     /// A plain transfer whose memory was not looked at yet.
-    pub(super) unseen: Option<Sent>,
-    /// The main operation counts as one that may be stuck.
-    pub(super) slow: bool,
-    /// It was cancelled because its time was over.
+    pub(super) to_look: Option<Sent>,
+    /// The lane in which the main operation has a place.
+    pub(super) lane: Option<LaneKind>,
+    /// The lane in which the main operation waits for a place.
+    pub(super) waits_in: Option<LaneKind>,
+    /// Somebody asked to end the request early.
+    pub(super) cancelled: bool,
+    /// The request was cancelled because its time was over.
     pub(super) expired: bool,
     pub(super) started_ns: u64,
     /// Known, but not yet given out: nobody has asked, or the fault-in ahead has to end first.
     pub(super) result: Option<Result<usize, Errno>>,
     /// Who asked.
     pub(super) waker: Option<Waker>,
-    /// The buffer of a request that nobody waits for.
-    pub(super) keeps: Option<Box<dyn Any>>,
+    /// The buffer of a request whose owner is gone.
+    pub(super) buffer_kept: Option<Box<dyn Any>>,
     /// The registered buffer that holds the memory of a transfer.
     pub(super) pinned: Option<Pinned>,
+    /// The main operation, while it is with the back end. That of a plain request is known
+    /// otherwise.
+    pub(super) op: Option<Op>,
     /// An operation that waits for its turn among those that may be stuck.
     pub(super) parked: Option<Op>,
     /// An action that waits for a bounce buffer.
@@ -332,11 +228,24 @@ pub(super) struct Cold {
     pub(super) bounce: Option<Place>,
     /// Where the fault-in ahead ends, as bytes from the request's start.
     pub(super) ahead_end: usize,
-    /// The turn of the request whose memory was advised last: once for each request.
-    pub(super) advised: Option<u32>,
+    /// Huge pages were advised for the memory of the request.
+    pub(super) advised: bool,
     /// The vector of the main operation. Its heap block stays where it is until the next one is
     /// made.
     pub(super) iovecs: Vec<libc::iovec>,
+}
+
+impl Cold {
+    /// Forgets what belongs to the request that had the slot.
+    pub(super) fn reset(&mut self) {
+        self.op = None;
+        self.pinned = None;
+        self.to_look = None;
+        self.advised = false;
+        self.cancelled = false;
+        self.expired = false;
+        self.result = None;
+    }
 }
 
 impl Slot {
@@ -360,29 +269,7 @@ impl Slot {
             done: false,
             timed: false,
             priority: 0,
-            cold: Box::new(Cold {
-                unseen: None,
-                slow: false,
-                expired: false,
-                started_ns: 0,
-                result: None,
-                waker: None,
-                keeps: None,
-                pinned: None,
-                parked: None,
-                deferred: None,
-                bounce: None,
-                ahead_end: 0,
-                advised: None,
-                iovecs: Vec::new(),
-            }),
+            cold: Box::default(),
         }
     }
-}
-
-/// Results of the requests of one owner, in the order in which they ended.
-#[derive(Default)]
-pub(super) struct List {
-    pub(super) ended: Vec<Ended>,
-    pub(super) waker: Option<Waker>,
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::fallback::Fallback;
 use super::hist::Histogram;
 
 /// Counters since the engine was built. All are events, except where a unit is named.
@@ -57,14 +58,21 @@ pub struct Stats {
     pub retries: u64,
     /// Work that had to wait because as many fault-ins as allowed were in flight.
     pub slow_lane_waits: u64,
+    /// Times that operations on memory which may fault were found stuck: as many as allowed were in
+    /// flight, and none ended for a while.
+    pub lanes_stuck: u64,
     /// Requests that had to wait because as many as allowed were in flight.
     pub admission_waits: u64,
-    /// Requests cancelled by dropping their future.
+    /// Requests in flight that were cancelled: their future was dropped, or they were asked to end.
     pub cancelled: u64,
     /// io_uring_enter calls that failed and were tried again (EAGAIN, EBUSY, EINTR).
     pub enter_retries: u64,
-    /// Abilities lost, with the reason; each reason once.
-    pub fallbacks: Vec<String>,
+    /// Requests on direct files that met memory which can be touched but not pinned (`[vvar]`,
+    /// mappings of device memory): the page cache moved its bytes by a copy. Memory that a look
+    /// recognizes (mappings of files, memfd_secret) is bounced without a try, and not counted here.
+    pub not_pinnable: u64,
+    /// Abilities lost, each once.
+    pub fallbacks: Vec<Fallback>,
     /// Time of calls that submit, apart from waiting; of some of them, see
     /// [`Timing`](crate::Timing).
     pub submit_time: Histogram,
@@ -74,8 +82,8 @@ pub struct Stats {
 
 impl Stats {
     /// Notes a lost ability, once.
-    pub(crate) fn fallback(&mut self, what: String) {
-        // The reasons come from a short list of places; the bound is for safety only.
+    pub(crate) fn fallback(&mut self, what: Fallback) {
+        // Errnos are few in each place; the bound is for safety only.
         if self.fallbacks.len() < 32 && !self.fallbacks.contains(&what) {
             self.fallbacks.push(what);
         }
@@ -103,10 +111,12 @@ impl Stats {
             reclaimed,
             windows_shrunk,
             bounced,
+            not_pinnable,
             buffered,
             resubmissions,
             retries,
             slow_lane_waits,
+            lanes_stuck,
             admission_waits,
             cancelled,
             enter_retries,
@@ -132,10 +142,12 @@ impl Stats {
         self.reclaimed += reclaimed;
         self.windows_shrunk += windows_shrunk;
         self.bounced += bounced;
+        self.not_pinnable += not_pinnable;
         self.buffered += buffered;
         self.resubmissions += resubmissions;
         self.retries += retries;
         self.slow_lane_waits += slow_lane_waits;
+        self.lanes_stuck += lanes_stuck;
         self.admission_waits += admission_waits;
         self.cancelled += cancelled;
         self.enter_retries += enter_retries;
@@ -180,8 +192,8 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "other ways          {} bounced, {} buffered",
-            self.bounced, self.buffered
+            "other ways          {} bounced, {} buffered, {} not pinnable",
+            self.bounced, self.buffered, self.not_pinnable
         )?;
         writeln!(
             f,
@@ -190,8 +202,8 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "waits               {} for admission, {} for the slow lane",
-            self.admission_waits, self.slow_lane_waits
+            "waits               {} for admission, {} for a lane, which was stuck {} times",
+            self.admission_waits, self.slow_lane_waits, self.lanes_stuck
         )?;
         match self.submit_time.count() {
             0 => writeln!(f, "submit call         not measured")?,

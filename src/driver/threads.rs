@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::fallback::{Fallback, errno_of};
+use super::lane::LaneLimits;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
@@ -54,8 +56,13 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(crate) fn new() -> io::Result<Threads> {
-        let event = Arc::new(wake::eventfd()?);
+    /// Worker threads, which answer by an eventfd of their own.
+    pub(crate) fn new(stats: &mut Stats) -> io::Result<Threads> {
+        Ok(Threads::over(Arc::new(wake::eventfd()?), stats))
+    }
+
+    /// Worker threads that answer by this eventfd.
+    pub(crate) fn over(event: Arc<OwnedFd>, stats: &mut Stats) -> Threads {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             work: Condvar::new(),
@@ -66,13 +73,19 @@ impl Threads {
             shared,
             queued: Vec::new(),
         };
-        // One worker has to be had, or the engine could never do anything.
-        spawn(&threads.shared)?;
-        Ok(threads)
+        if let Err(error) = spawn(&threads.shared) {
+            let errno = errno_of(&error);
+            stats.fallback(Fallback::FewerWorkers { errno });
+        }
+        threads
     }
 
-    pub(crate) fn slow_limit(&self) -> usize {
-        WORKERS / 2
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        // Half of the workers are for requests that wait for the device.
+        LaneLimits {
+            suspect: WORKERS / 2,
+            plain: WORKERS / 4,
+        }
     }
 
     pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
@@ -122,11 +135,12 @@ impl Threads {
             self.shared.work.notify_all();
             for _ in 0..missing {
                 if let Err(error) = spawn(&self.shared) {
-                    // There is one worker at least, so all of it gets done.
-                    stats.fallback(format!("fewer worker threads than wanted: {error}"));
+                    let errno = errno_of(&error);
+                    stats.fallback(Fallback::FewerWorkers { errno });
                     break;
                 }
             }
+            self.work_here_if_alone();
         }
         stats.enters += 1;
         let timeout = match wait {
@@ -138,6 +152,22 @@ impl Threads {
             return Ok(());
         }
         poll(&self.shared.event, timeout)
+    }
+
+    /// Where no thread can be had at all, the calling thread is the worker.
+    fn work_here_if_alone(&self) {
+        let mut queue = lock(&self.shared.queue);
+        if queue.workers > 0 {
+            return;
+        }
+        let jobs = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        let answers = jobs.into_iter().map(|job| Completion {
+            token: job.token,
+            result: carry_out(job.op),
+        });
+        let answers: Vec<Completion> = answers.collect();
+        lock(&self.shared.done).extend(answers);
     }
 
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
@@ -155,7 +185,8 @@ impl Drop for Threads {
     }
 }
 
-fn poll(event: &OwnedFd, timeout: Option<Duration>) -> io::Result<()> {
+/// Waits until the eventfd is readable, or the time is over.
+pub(super) fn poll(event: &OwnedFd, timeout: Option<Duration>) -> io::Result<()> {
     let mut fd = libc::pollfd {
         fd: event.as_raw_fd(),
         events: libc::POLLIN,
@@ -244,38 +275,48 @@ pub(crate) fn block_signals() {
     }
 }
 
+/// Carries an operation out on the calling thread.
 pub(super) fn carry_out(op: Op) -> i32 {
     let result = match op {
-        // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion; the
-        // kernel checks the rest.
         Op::Rw {
             write,
             file,
             memory,
             offset,
             ..
-        } => unsafe { rw(write, file.descriptor(), memory, offset as libc::off64_t) },
+        } => {
+            let fd = file.descriptor();
+            // SAFETY: whoever pushed the op keeps memory and descriptor valid until its completion;
+            // the kernel checks the rest.
+            unsafe { rw(write, fd, memory, offset as libc::off64_t) }
+        }
         Op::Populate { addr, len, write } => {
             return sys::populate::populate(addr, len, write).map_or_else(|errno| -errno, |()| 0);
         }
-        // SAFETY: these take no pointer.
-        Op::Sync {
-            file,
-            data_only: false,
-        } => unsafe { libc::fsync(file.descriptor()) as isize },
-        // SAFETY: as above.
-        Op::Sync {
-            file,
-            data_only: true,
-        } => unsafe { libc::fdatasync(file.descriptor()) as isize },
-        // SAFETY: as above.
-        Op::Allocate { file, offset, len } => unsafe {
-            libc::fallocate64(file.descriptor(), 0, offset as i64, len as i64) as isize
-        },
-        // SAFETY: as above.
-        Op::SetLen { file, len } => unsafe {
-            libc::ftruncate64(file.descriptor(), len as i64) as isize
-        },
+        Op::Sync { file, data_only } => {
+            let fd = file.descriptor();
+            // SAFETY: neither call takes a pointer.
+            let result = unsafe {
+                if data_only {
+                    libc::fdatasync(fd)
+                } else {
+                    libc::fsync(fd)
+                }
+            };
+            result as isize
+        }
+        Op::Allocate { file, offset, len } => {
+            let fd = file.descriptor();
+            // SAFETY: the call takes no pointer.
+            let result = unsafe { libc::fallocate64(fd, 0, offset as i64, len as i64) };
+            result as isize
+        }
+        Op::SetLen { file, len } => {
+            let fd = file.descriptor();
+            // SAFETY: the call takes no pointer.
+            let result = unsafe { libc::ftruncate64(fd, len as i64) };
+            result as isize
+        }
     };
     if result < 0 {
         -sys::errno()

@@ -10,10 +10,11 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::Driver;
-use super::carry::one;
-use super::deadlines::Whose;
-use super::op::{Completion, Wait};
-use super::slot::{Lane, Work, token, untoken};
+use super::deadlines::{Whose, bound};
+use super::fallback::Fallback;
+use super::lane::LaneKind;
+use super::op::{Completion, Wait, one};
+use super::slot::{Lane, SlotIndex, Work, token, untoken};
 use crate::transfer::{Direction, Segment};
 
 /// When requests are started before the turn that would.
@@ -73,8 +74,11 @@ impl Driver {
     /// on. Returns how many came to their end.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
         self.tidy();
+        // Room is made after a turn too, when results are taken. Whoever waits for it is called
+        // up before this thread may sleep.
+        self.call_up_waiters();
         let before = self.stats.ended - self.early.ended;
-        let mut wait = if self.stats.ended == before {
+        let mut wait = if self.stats.ended == before && !self.foreign.wakes() {
             wait
         } else {
             Wait::No
@@ -88,7 +92,7 @@ impl Driver {
         loop {
             let idle = !self.round(wait)?;
             // What is woken without an end is a time that is over.
-            if idle || wait == Wait::No || self.stats.ended != before || !self.woken.is_empty() {
+            if idle || wait == Wait::No || self.stats.ended != before || self.foreign.wakes() {
                 break;
             }
             if let Some(deadline) = deadline {
@@ -100,12 +104,13 @@ impl Driver {
                 };
             }
         }
-        self.look_at_unseen();
+        self.look_at_new();
         if self.backend.has_queued() {
-            self.backend.enter(Wait::No, &mut self.stats)?;
+            let entered = self.backend.enter(Wait::No, &mut self.stats);
+            self.entered(entered)?;
         }
-        self.call_up_waiting();
-        self.now_stale = true;
+        self.call_up_waiters();
+        self.clock.passes();
         // Not before: after an error nobody was told.
         self.early.ended = 0;
         Ok((self.stats.ended - before) as usize)
@@ -114,9 +119,9 @@ impl Driver {
     /// Whether a turn would start something: what is queued, or what waits for room that there is.
     #[inline]
     pub(crate) fn wants_turn(&mut self) -> bool {
-        !self.unseen.is_empty()
+        !self.looks.to_look.is_empty()
             || self.backend.has_queued()
-            || (!self.waiting.is_empty() && !self.free.is_empty())
+            || (!self.waiters.is_empty() && (self.table.has_room() || self.unclaimed_slots > 0))
     }
 
     /// Whether there are answers to take in, or may be at any moment without anybody saying so.
@@ -141,9 +146,11 @@ impl Driver {
     /// eventfd. What requests want to do next is queued, and started by the next one.
     pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
         self.tidy();
+        self.call_up_waiters();
         let early = std::mem::take(&mut self.early.ended);
-        let result = self.round(if early == 0 { wait } else { Wait::No });
-        self.call_up_waiting();
+        let may_wait = early == 0 && !self.foreign.wakes();
+        let result = self.round(if may_wait { wait } else { Wait::No });
+        self.call_up_waiters();
         result.map(drop)
     }
 
@@ -151,10 +158,10 @@ impl Driver {
     /// anything to carry on.
     fn round(&mut self, wait: Wait) -> io::Result<bool> {
         let before = self.stats.ended;
-        self.look_at_unseen();
+        self.look_at_new();
         // A look may have ended a request, for which nobody has to wait then.
         let waited = if self.stats.ended == before {
-            self.deadlines.bound(wait)
+            bound(wait, self.next_deadline())
         } else {
             Wait::No
         };
@@ -167,7 +174,7 @@ impl Driver {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.backend.reap(&mut completions);
-        self.now_stale = true;
+        self.clock.passes();
         let answers = !completions.is_empty();
         self.early.plan(in_flight, completions.len());
         for completion in completions.drain(..) {
@@ -175,15 +182,11 @@ impl Driver {
         }
         self.completions = completions;
         let expired = !self.deadlines.is_empty() && self.expire();
-        entered?;
-        Ok(answers || expired)
-    }
-
-    /// Gives the slots that are free to those who wait for one.
-    fn call_up_waiting(&mut self) {
-        if !self.waiting.is_empty() {
-            self.call_up(self.free.len());
-        }
+        let passed = self.lanes.stuck_at().is_some() && self.pass_the_stuck();
+        // A ring that was lost is something to carry on with.
+        let failed = entered.is_err();
+        self.entered(entered)?;
+        Ok(answers || expired || passed || failed)
     }
 
     /// Cancels the requests whose time is over, and wakes those who waited for room until it was;
@@ -195,19 +198,16 @@ impl Driver {
             some = true;
             match whose {
                 Whose::Request(key) => {
-                    let slot = &mut self.slots[key.index() as usize];
+                    let slot = &mut self.table[key.index()];
                     if slot.turn == key.turn() && !slot.done {
                         slot.cold.expired = true;
                         self.cancel(key.index());
                     }
                 }
-                // Whoever waits sees for himself that his time is over.
+                // Whoever waits is called up, and finds that the time is over.
                 Whose::Ticket(ticket) => {
-                    if let Ok(at) = self
-                        .waiting
-                        .binary_search_by_key(&ticket, |(ticket, _)| *ticket)
-                    {
-                        self.woken.push(self.waiting[at].1.clone());
+                    if let Some(waker) = self.waiters.leave(ticket) {
+                        self.foreign.wake(waker);
                     }
                 }
             }
@@ -215,16 +215,17 @@ impl Driver {
         some
     }
 
-    /// When the first request's time is over.
+    /// When the first request's time is over, or a lane counts as stuck.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        let both = [self.deadlines.next(), self.lanes.stuck_at()];
+        both.into_iter().flatten().min()
     }
 
     #[inline]
     fn completed(&mut self, completion: Completion) {
         let Completion { token, result } = completion;
         let (index, lane) = untoken(token);
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.table[index];
         // What most requests end with.
         if lane == Lane::Main
             && let Work::Plain(sent) = slot.work
@@ -237,7 +238,12 @@ impl Driver {
             }
             return self.end_at_once(index, Ok(result as usize));
         }
-        if result == -libc::EOPNOTSUPP && self.sent_again(index, lane) {
+        let again = match (result, lane) {
+            (errno, _) if errno == -libc::EOPNOTSUPP => self.sent_again(index, lane),
+            (errno, Lane::Main) if errno == -libc::ECANCELED => self.carried_out_here(index),
+            _ => false,
+        };
+        if again {
             return;
         }
         self.completed_otherwise(index, lane, result);
@@ -246,8 +252,8 @@ impl Driver {
     /// A device without polled queues refuses what is sent to be polled: the request, and all
     /// others of the file, go the ordinary way.
     #[cold]
-    fn sent_again(&mut self, index: u32, lane: Lane) -> bool {
-        let slot = &self.slots[index as usize];
+    fn sent_again(&mut self, index: SlotIndex, lane: Lane) -> bool {
+        let slot = &self.table[index];
         let (Lane::Main, &Work::Plain(sent), Some(file)) = (lane, &slot.work, &slot.file) else {
             return false;
         };
@@ -256,7 +262,7 @@ impl Driver {
         }
         if file.direct().polled {
             file.set_polled(false);
-            self.stats.fallback("completions are not polled for on a file whose device has no polled queues (EOPNOTSUPP)".to_owned());
+            self.stats.fallback(Fallback::NoPolledQueues);
         }
         let Segment { addr, len } = sent.segment();
         let pinned = if sent.pinned {
@@ -281,18 +287,18 @@ impl Driver {
         true
     }
 
-    fn completed_otherwise(&mut self, index: u32, lane: Lane, result: i32) {
+    fn completed_otherwise(&mut self, index: SlotIndex, lane: Lane, result: i32) {
         match lane {
             Lane::Main => {
-                let slot = &mut self.slots[index as usize];
+                let slot = &mut self.table[index];
                 slot.main = false;
-                if std::mem::take(&mut slot.cold.slow) {
-                    self.leave_slow_lane();
+                if let Some(kind) = slot.cold.lane.take() {
+                    self.leave_lane(kind);
                 }
                 self.answered(index, result);
             }
             Lane::Ahead => {
-                self.leave_slow_lane();
+                self.leave_lane(LaneKind::Suspect);
                 self.ahead_ended(index, result);
             }
         }

@@ -66,11 +66,12 @@ pub(super) fn visit() {
 
 /// Whether something is still in flight.
 fn advance(driver: &mut Driver) -> bool {
+    driver.check_process();
     let before = driver.in_flight();
     let _ = driver.turn(Wait::No);
     driver.forget_done();
     PENDING.fetch_sub((before - driver.in_flight()) as u64, Ordering::Relaxed);
-    drop(std::mem::take(&mut driver.graves));
+    std::mem::take(&mut driver.foreign).run();
     driver.in_flight() > 0
 }
 

@@ -5,13 +5,13 @@
 //! Wakers are woken, and buffers that nobody waits for are dropped, only while the driver is not
 //! borrowed: both run foreign code, which may call the engine again.
 
+mod future;
 mod left_behind;
 mod op;
 mod pool;
 mod region;
 mod set;
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -24,9 +24,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+pub(crate) use future::{InFlight, Pending, futures};
 pub use left_behind::{LeftBehind, left_behind};
+pub(crate) use op::Submission;
 pub use op::{Io, IoVec, RawIo, Simple};
-pub(crate) use op::{Submission, set_init_in_order};
 pub(crate) use pool::Pages;
 pub use pool::{Pool, PoolBuf};
 pub(crate) use region::{Keep, Pin, Registered};
@@ -34,8 +35,11 @@ pub use region::{Region, RegionBuf};
 pub(crate) use set::RequestSet;
 
 use crate::driver::op::Wait;
-use crate::driver::{BackendChoice, Config, Driver, Stats, Timing, Wishes, notify};
+use crate::driver::{
+    BackendChoice, BackendKind, Config, Driver, Foreign, Key, Stats, Taken, Timing, Wishes, notify,
+};
 use crate::memory::IoBufMut;
+use crate::sys::Errno;
 
 /// Sets up an [`Engine`].
 #[derive(Clone, Debug)]
@@ -133,7 +137,7 @@ impl EngineBuilder {
             wake,
             drain: self.drain,
             huge_pages: self.config.huge_pages,
-            spare: Cell::new(Vec::new()),
+            spare: Cell::default(),
         };
         Ok(Engine {
             inner: Rc::new(inner),
@@ -151,8 +155,19 @@ impl EngineBuilder {
 /// kernel does wait when the thread itself ends: with io_uring a thread is not gone before the
 /// workers of its rings are. The end of the process ends them.)
 ///
-/// It neither survives fork(2) in the child, nor can it be sent to another thread: an io_uring
-/// belongs to the thread that submits.
+/// An engine can't be sent to another thread: an io_uring belongs to the thread that submits. It
+/// belongs to one process, too. In a child of fork(2) every request ends with ENOTRECOVERABLE, those
+/// that were in flight at the fork as well, and dropping what was inherited only frees memory; the
+/// parent's requests go on. An engine that the child builds for itself works.
+///
+/// # Abilities that are lost later
+///
+/// Where the kernel no longer lets the process enter the ring (a sandbox that is closed after the
+/// start), worker threads take over, and requests that the kernel had not taken are handed to them.
+/// What the kernel had taken by then stays pending: nothing in the process can tell when the kernel
+/// is done with its buffer. Where the kernel can make no worker task (RLIMIT_NPROC, a pids cgroup at
+/// its limit), what needs one is carried out on the engine's thread. [`Stats::fallbacks`] tells of
+/// both.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -182,8 +197,8 @@ pub(crate) struct Inner {
     drain: Duration,
     /// See [`EngineBuilder::huge_pages`].
     huge_pages: bool,
-    /// A vector to swap with the driver's, so that waking costs no allocation.
-    spare: Cell<Vec<Waker>>,
+    /// Swapped with the driver's, so that waking costs no allocation.
+    spare: Cell<Foreign>,
 }
 
 impl Inner {
@@ -195,25 +210,41 @@ impl Inner {
         let Some(inside) = driver.as_mut() else {
             unreachable!("the driver is gone before its last handle")
         };
+        inside.check_process();
         let result = f(inside);
         if inside.starter.is_some() && inside.wants_turn() {
-            inside.woken.extend(inside.starter.take());
+            inside
+                .starter
+                .take()
+                .into_iter()
+                .for_each(|starter| inside.foreign.wake(starter));
         }
-        if !inside.woken.is_empty() || !inside.graves.is_empty() {
-            let mut woken = self.spare.take();
-            std::mem::swap(&mut inside.woken, &mut woken);
-            let graves = std::mem::take(&mut inside.graves);
+        if !inside.foreign.is_empty() {
+            let mut foreign = self.spare.take();
+            std::mem::swap(&mut inside.foreign, &mut foreign);
             drop(driver);
-            self.settle(woken, graves);
+            foreign.run();
+            self.spare.set(foreign);
         }
         result
     }
 
-    /// Runs the foreign code that waking and dropping is.
-    fn settle(&self, mut woken: Vec<Waker>, graves: Vec<Box<dyn Any>>) {
-        woken.drain(..).for_each(Waker::wake);
-        self.spare.set(woken);
-        drop(graves);
+    /// Asks for the result of a request. If the request is in flight, its end wakes the task.
+    #[inline]
+    pub(crate) fn poll_result(&self, key: Key, waker: &Waker) -> Poll<Result<usize, Errno>> {
+        match self.with(|driver| driver.take(key, waker)) {
+            Taken::Ready(result) => Poll::Ready(result),
+            Taken::Pending => Poll::Pending,
+            Taken::Unknown => {
+                // Foreign code, which may ask this engine: nothing is borrowed meanwhile.
+                let copy = waker.clone();
+                self.with(|driver| driver.wake_by(key, copy));
+                match self.with(|driver| driver.take(key, waker)) {
+                    Taken::Ready(result) => Poll::Ready(result),
+                    Taken::Pending | Taken::Unknown => Poll::Pending,
+                }
+            }
+        }
     }
 
     /// Like `with`, for use in drop, where the driver may be borrowed further up the stack.
@@ -229,18 +260,23 @@ impl Drop for Inner {
         let Some(mut driver) = self.driver.get_mut().take() else {
             return;
         };
+        driver.check_process();
         driver.cancel_all();
         driver.drain(self.drain);
         driver.tidy();
-        let (graves, starter) = (std::mem::take(&mut driver.graves), driver.starter.take());
+        let mut foreign = std::mem::take(&mut driver.foreign);
+        // Whoever takes turns has nothing to do any more, and sees that.
+        driver
+            .starter
+            .take()
+            .into_iter()
+            .for_each(|starter| foreign.wake(starter));
         if driver.in_flight() > 0 {
             left_behind::keep(driver);
         } else {
             drop(driver);
         }
-        drop(graves);
-        // It has nothing to do any more, and sees that.
-        starter.into_iter().for_each(Waker::wake);
+        foreign.run();
     }
 }
 
@@ -248,8 +284,8 @@ impl Drop for Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineInfo {
-    /// `uring` or `threads`.
-    pub backend: &'static str,
+    /// What carries the requests out.
+    pub backend: BackendKind,
     /// Why it is not io_uring, and what to do about it.
     pub reason: Option<String>,
     /// The ring's negotiated set-up.
@@ -258,7 +294,7 @@ pub struct EngineInfo {
 
 impl fmt::Display for EngineInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.backend)?;
+        write!(f, "{}", self.backend)?;
         if !self.flags.is_empty() {
             write!(f, " ({})", self.flags.join(", "))?;
         }
@@ -446,7 +482,7 @@ impl Engine {
     /// The back end and what it was granted.
     pub fn info(&self) -> EngineInfo {
         self.inner.with(|driver| EngineInfo {
-            backend: driver.backend_name(),
+            backend: driver.backend_kind(),
             reason: driver.reason().map(str::to_owned),
             flags: driver.backend_flags(),
         })

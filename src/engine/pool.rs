@@ -245,7 +245,7 @@ impl fmt::Debug for Pool {
 }
 
 /// A buffer of a [`Pool`], back in the pool when dropped. All its bytes are initialised; a request
-/// takes all of them, or a [`slice`](crate::IoBufExt::slice).
+/// takes all of them, or a part, see [`into_slice`](crate::IoBufExt::into_slice).
 pub struct PoolBuf {
     shared: Arc<Shared>,
     index: usize,

@@ -6,8 +6,8 @@ use std::ops::{Bound, Deref, DerefMut, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Engine;
-use crate::driver::{Pinning, Unpinned};
-use crate::memory::{HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, huge, huge_pages};
+use crate::driver::{Fallback, Pinning, Unpinned};
+use crate::memory::{HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, huge};
 
 /// Memory and its registration. Dropped, it leaves both to the driver, which gives back the
 /// registration first: the kernel must never hold a registration for an address that somebody else
@@ -46,19 +46,16 @@ impl Pin {
             let _ = huge::advise(base, len);
         }
         let (pinning, unpinned) = engine.inner.with(|driver| {
-            // SAFETY: the range belongs to `memory`, which lives until this value is dropped, and
-            // then until the driver has unregistered it.
             let pinned = if len == 0 {
                 None
             } else {
+                // SAFETY: the range belongs to `memory`, which lives until this value is dropped,
+                // and then until the driver has unregistered it.
                 unsafe { driver.pin(base, len) }.ok()
             };
             // Asked now: registration has faulted in what was absent.
             if wants_huge && !huge::lies_in_huge_pages(huge::interior(base, len), false) {
-                driver.stats.fallback(format!(
-                    "registered memory is not all in huge pages, large requests are slower: {}",
-                    huge_pages()
-                ));
+                driver.stats.fallback(Fallback::PinnedInSmallPages);
             }
             (
                 pinned.map(|pinned| Pinning { pinned, len }),

@@ -90,11 +90,11 @@ impl<T: 'static> RequestSet<T> {
                 list: self.list,
                 name,
             };
-            // SAFETY: the caller's contract is that of `push_plain`.
-            if let Some(key) = self
-                .inner
-                .with(|driver| unsafe { driver.push_plain(file, &plain, tell) })
-            {
+            let started = self.inner.with(|driver| {
+                // SAFETY: the caller's contract is that of `push_plain`.
+                unsafe { driver.push_plain(file, &plain, tell) }
+            });
+            if let Some(key) = started {
                 let place = &mut self.places[name as usize];
                 (place.key, place.what) = (Some(key), Some(what));
                 return name;
@@ -210,8 +210,18 @@ impl<T: 'static> RequestSet<T> {
             self.start_waiting();
         }
         let (ended, list) = (&mut self.ended, self.list);
-        self.inner
-            .with(|driver| driver.take_ended(list, ended, waker));
+        let woken = self.inner.with(|driver| {
+            driver.take_ended(list, ended);
+            waker.is_none_or(|waker| !ended.is_empty() || driver.list_wakes(list, waker))
+        });
+        if !woken && let Some(waker) = waker {
+            // Foreign code, which may ask this engine: nothing is borrowed meanwhile.
+            let copy = waker.clone();
+            self.inner.with(|driver| {
+                driver.wake_list_by(list, copy);
+                driver.take_ended(list, ended);
+            });
+        }
         ended.reverse();
         self.end_those_too_late();
         let still_waiting = !self.waiting.is_empty();
@@ -220,6 +230,7 @@ impl<T: 'static> RequestSet<T> {
             && still_waiting
         {
             let due = self.waiting.iter().filter_map(|name| self.due(*name)).min();
+            let waker = waker.clone();
             let place = self.inner.with(|driver| {
                 let place = driver.wait_for_slot(ticket, waker);
                 if let Some(due) = due

@@ -6,10 +6,10 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::File;
+use super::start::{self, Start};
 use crate::driver::Plain;
 use crate::engine::{Engine, RequestSet};
 use crate::memory::{IoBuf, IoBufMut};
-use crate::transfer::{Direction, Segment, Trust};
 
 /// A request that is over.
 #[derive(Debug)]
@@ -82,19 +82,7 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     where
         B: IoBufMut,
     {
-        let segment = Segment {
-            addr: buffer.stable_mut_ptr().expose_provenance(),
-            len: buffer.bytes_total(),
-        };
-        let pinned = buffer.pinned();
-        let plain = Plain {
-            direction: Direction::Read,
-            trust: Trust::Look,
-            segment,
-            offset,
-            pinned,
-            options: file.options(),
-        };
+        let plain = start::read(&mut buffer, offset, file.options());
         self.start(
             file,
             plain,
@@ -112,19 +100,7 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     ///
     /// If the file belongs to another engine.
     pub fn write_at(&mut self, file: &File, buffer: B, offset: u64, tag: T) {
-        let segment = Segment {
-            addr: buffer.stable_ptr().expose_provenance(),
-            len: buffer.bytes_init(),
-        };
-        let pinned = buffer.pinned();
-        let plain = Plain {
-            direction: Direction::Write,
-            trust: Trust::Look,
-            segment,
-            offset,
-            pinned,
-            options: file.options(),
-        };
+        let plain = start::write(&buffer, offset, file.options());
         self.start(
             file,
             plain,

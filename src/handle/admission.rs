@@ -204,11 +204,12 @@ impl Admission {
 mod tests {
     use super::super::files::FileName;
     use super::*;
-    use crate::driver::Kind;
+    use crate::driver::{Kind, Options};
 
     fn cell(admission: &Admission, bytes: u64) -> Arc<Cell> {
         Cell::new(
             Kind::Sync { data_only: false },
+            Options::default(),
             FileName::default(),
             0,
             admission.cost(bytes),

@@ -58,10 +58,10 @@ impl HandleBuilder {
         self
     }
 
-    /// How many requests all I/O threads may have together, started or not, 1 to 4194302; `threads
-    /// * depth` unless told. What comes on top waits in the order in which it came. More than that
-    /// lets I/O threads hold requests back on their side too, and evens out the turns of several
-    /// threads.
+    /// How many requests all I/O threads may have together, started or not, 1 to 4194302; `depth`
+    /// for each thread unless told. What comes on top waits in the order in which it came. More
+    /// than that lets I/O threads hold requests back on their side too, and evens out the turns of
+    /// several threads.
     pub fn queue(mut self, requests: usize) -> Self {
         self.queue = Some(requests);
         self

@@ -17,12 +17,13 @@
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Instant;
 
 use super::after::After;
 use super::files::FileName;
-use crate::driver::Kind;
+use crate::driver::{Kind, Options};
 use crate::sys::Errno;
 
 /// The future has told no waker.
@@ -44,6 +45,12 @@ pub(super) struct Cell {
     /// The request's name in that thread's set, for that thread alone.
     name: AtomicU32,
     pub(super) file: FileName,
+    /// What is asked for beside the bytes; of the time [`due`](Cell::due) is made.
+    pub(super) options: Options,
+    /// When it is cancelled.
+    pub(super) due: Option<Instant>,
+    /// It is to end early: the future has said so.
+    to_end: AtomicBool,
     /// What it takes of the memory budget, in bytes.
     pub(super) bytes: u64,
     /// What comes behind it in the inbox.
@@ -66,12 +73,21 @@ unsafe impl Send for Cell {}
 unsafe impl Sync for Cell {}
 
 impl Cell {
-    pub(super) fn new(order: Kind, file: FileName, thread: u8, bytes: u64) -> Arc<Cell> {
+    pub(super) fn new(
+        order: Kind,
+        options: Options,
+        file: FileName,
+        thread: u8,
+        bytes: u64,
+    ) -> Arc<Cell> {
         Arc::new(Cell {
             state: AtomicU8::new(PENDING),
             thread,
             name: AtomicU32::new(UNNAMED),
             file,
+            options,
+            due: options.due(),
+            to_end: AtomicBool::new(false),
             bytes,
             next: AtomicPtr::default(),
             ticket: AtomicU64::new(0),
@@ -150,6 +166,22 @@ impl Cell {
         }
     }
 
+    /// The future's side: says that the request is to end early. Whether that is news.
+    pub(super) fn ask_to_cancel(&self) -> bool {
+        !self.to_end.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the future wants the request to end early. What the I/O thread has to know at once
+    /// is brought to it by other ways, which have an order.
+    pub(super) fn is_to_end(&self) -> bool {
+        self.to_end.load(Ordering::Relaxed)
+    }
+
+    /// Whether the result is there.
+    pub(super) fn is_done(&self) -> bool {
+        self.state.load(Ordering::Acquire) == DONE
+    }
+
     /// Whether nobody waits for it any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.state.load(Ordering::Acquire) == ABANDONED
@@ -202,7 +234,8 @@ mod tests {
     use std::task::Wake;
 
     fn cell() -> Arc<Cell> {
-        Cell::new(Kind::Sync { data_only: false }, FileName::default(), 0, 0)
+        let sync = Kind::Sync { data_only: false };
+        Cell::new(sync, Options::default(), FileName::default(), 0, 0)
     }
 
     #[derive(Default)]

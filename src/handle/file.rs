@@ -1,20 +1,23 @@
 //! The file that users hold who have a [`Handle`].
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::Handle;
 use super::files::FileName;
-use super::op::{Io, IoVec, Simple, Submission};
+use super::op::{Io, IoVec, RawIo, Simple, Submission};
 use super::shared::{Mail, Owner, Shared};
-use crate::driver::Kind;
-use crate::file::{OpenOptions, to_the_end};
-use crate::memory::{IoBuf, IoBufExt, IoBufMut, Pinned};
-use crate::open_file::{Alignment, AlignmentSource, IoPath, Opened};
-use crate::transfer::{Direction, Segment, Segments, Trust};
+use crate::driver::{Kind, Options, Plain};
+use crate::file::{OpenOptions, Policy, Start, Whole, file_face};
+use crate::memory::{IoBuf, IoBufMut, Pinned};
+use crate::open_file::{Alignment, AlignmentSource, IoPath, Opened, Priority};
+use crate::transfer::{Direction, Segment, Segments};
 
 /// An open file whose requests are carried out by the I/O threads of a [`Handle`].
 ///
@@ -36,6 +39,7 @@ use crate::transfer::{Direction, Segment, Segments, Trust};
 #[derive(Clone)]
 pub struct File {
     inner: Arc<FileInner>,
+    options: Options,
 }
 
 pub(super) struct FileInner {
@@ -117,205 +121,54 @@ impl File {
                 opened,
                 owner: handle.owner.clone(),
             }),
+            options: Options::default(),
         }
     }
 
-    /// The way this file's bytes go.
-    pub fn path(&self) -> &IoPath {
-        &self.inner.opened.path
-    }
-
-    /// What a request must be a multiple of to go the direct way whole, in bytes; all 1 for a file
-    /// without a direct path.
-    pub fn alignment(&self) -> Alignment {
-        self.inner.opened.alignment()
-    }
-
-    /// Where the alignment was learnt; `None` for a file without a direct path.
-    pub fn alignment_source(&self) -> Option<AlignmentSource> {
-        self.inner.opened.source
-    }
-
-    fn submit(&self, kind: Kind, bytes: usize) -> Submission {
-        // SAFETY: the callers in this file keep the memory of a transfer in the future that holds
-        // the submission, and it is `Send`.
-        unsafe { Submission::new(&self.inner, kind, bytes) }
-    }
-
-    #[inline]
-    fn transfer(
-        &self,
-        direction: Direction,
-        segments: Segments,
-        offset: u64,
-        pinned: Option<Pinned>,
-    ) -> Submission {
-        // What can't be summed up is refused by the I/O thread, and moves nothing until then.
-        let bytes = segments.total().unwrap_or(0);
-        self.submit(
-            Kind::Transfer {
-                direction,
-                segments,
-                offset,
-                trust: Trust::Look,
-                pinned,
-            },
-            bytes,
-        )
-    }
-
-    /// Reads into a buffer, from `offset` bytes on. Fills [`bytes_total`](IoBufMut::bytes_total)
-    /// bytes, for a `Vec<u8>` its capacity.
-    ///
-    /// # Errors
-    ///
-    /// As pread(2), and `BrokenPipe` after [`Handle::shutdown`]. A count below what was asked for
-    /// is the end of the file, or an error that the next read will meet.
-    #[inline]
-    pub fn read_at<B: IoBufMut + Send>(&self, mut buffer: B, offset: u64) -> Io<B> {
-        let segment = Segment {
-            addr: buffer.stable_mut_ptr().expose_provenance(),
-            len: buffer.bytes_total(),
-        };
-        let submission = self.transfer(
-            Direction::Read,
-            Segments::One(segment),
-            offset,
-            buffer.pinned(),
-        );
-        // SAFETY: the segment is the buffer's own memory.
-        unsafe { Io::read(submission, buffer) }
-    }
-
-    /// Writes a buffer's initialised bytes, from `offset` bytes on.
-    ///
-    /// # Errors
-    ///
-    /// As pwrite(2), and `BrokenPipe` after [`Handle::shutdown`]. A count below what was asked for
-    /// means that the next write will meet an error.
-    #[inline]
-    pub fn write_at<B: IoBuf + Send>(&self, buffer: B, offset: u64) -> Io<B> {
-        let segment = Segment {
-            addr: buffer.stable_ptr().expose_provenance(),
-            len: buffer.bytes_init(),
-        };
-        let submission = self.transfer(
-            Direction::Write,
-            Segments::One(segment),
-            offset,
-            buffer.pinned(),
-        );
-        // SAFETY: the segment is the buffer's own memory.
-        unsafe { Io::write(submission, buffer) }
-    }
-
-    /// Reads into several buffers in order, as preadv(2). At most 1024 of them.
-    pub fn readv_at<B: IoBufMut + Send>(&self, mut buffers: Vec<B>, offset: u64) -> IoVec<B> {
-        let segment = |buffer: &mut B| Segment {
-            addr: buffer.stable_mut_ptr().expose_provenance(),
-            len: buffer.bytes_total(),
-        };
-        let segments = Segments::vector(buffers.iter_mut().map(segment));
-        let submission = self.transfer(Direction::Read, segments, offset, None);
-        // SAFETY: the segments are the buffers' own memory.
-        unsafe { IoVec::read(submission, buffers) }
-    }
-
-    /// Writes several buffers in order, as pwritev(2). At most 1024 of them.
-    pub fn writev_at<B: IoBuf + Send>(&self, buffers: Vec<B>, offset: u64) -> IoVec<B> {
-        let segment = |buffer: &B| Segment {
-            addr: buffer.stable_ptr().expose_provenance(),
-            len: buffer.bytes_init(),
-        };
-        let segments = Segments::vector(buffers.iter().map(segment));
-        let submission = self.transfer(Direction::Write, segments, offset, None);
-        // SAFETY: the segments are the buffers' own memory.
-        unsafe { IoVec::write(submission, buffers) }
-    }
-
-    /// Reads until the buffer is full: for a `Vec<u8>` up to its capacity, which may be more than
-    /// you asked for; `vec.slice(..n)` says how much it is to be.
-    ///
-    /// # Errors
-    ///
-    /// As [`File::read_at`], and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the file
-    /// ends before; what was read until then is in the buffer.
-    pub fn read_exact_at<B: IoBufMut + Send>(
-        &self,
-        buffer: B,
-        offset: u64,
-    ) -> impl Future<Output = (io::Result<()>, B)> + Send + use<B> {
-        let total = buffer.bytes_total();
-        let (file, first) = (self.clone(), self.read_at(buffer, offset));
-        to_the_end(
-            first,
-            total,
-            io::ErrorKind::UnexpectedEof,
-            move |buffer, done| file.read_at(buffer.slice(done..total), offset + done as u64),
-        )
-    }
-
-    /// Writes all of the buffer's initialised bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`File::write_at`]; how much was written before is not told.
-    pub fn write_all_at<B: IoBuf + Send>(
-        &self,
-        buffer: B,
-        offset: u64,
-    ) -> impl Future<Output = (io::Result<()>, B)> + Send + use<B> {
-        let total = buffer.bytes_init();
-        let (file, first) = (self.clone(), self.write_at(buffer, offset));
-        to_the_end(
-            first,
-            total,
-            io::ErrorKind::WriteZero,
-            move |buffer, done| file.write_at(buffer.slice(done..total), offset + done as u64),
-        )
-    }
-
-    /// Brings data and metadata of all writes that have ended to the device, as fsync(2). Writes in
-    /// flight are not waited for.
-    pub fn sync_all(&self) -> Simple {
-        Simple(self.submit(Kind::Sync { data_only: false }, 0))
-    }
-
-    /// Brings the data of all writes that have ended to the device, and what is needed to find it,
-    /// as fdatasync(2).
-    pub fn sync_data(&self) -> Simple {
-        Simple(self.submit(Kind::Sync { data_only: true }, 0))
-    }
-
-    /// Makes sure that `len` bytes from `offset` on have their place on the device, as fallocate(2)
-    /// with mode 0. Grows the file.
-    pub fn allocate(&self, offset: u64, len: u64) -> Simple {
-        Simple(self.submit(Kind::Allocate { offset, len }, 0))
-    }
-
-    /// Cuts or extends the file to `len` bytes, as ftruncate(2). Before Linux 6.9 the I/O thread
-    /// itself does it, and others' requests wait.
-    pub fn set_len(&self, len: u64) -> Simple {
-        Simple(self.submit(Kind::SetLen { len }, 0))
-    }
-
-    /// The size now, in bytes, as fstat(2) gives it; for a block device its capacity. A blocking
-    /// call, though a short one.
-    pub fn len(&self) -> io::Result<u64> {
-        self.inner.opened.len()
-    }
-
-    /// Whether the size is zero.
-    pub fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
+    fn opened(&self) -> &Opened {
+        &self.inner.opened
     }
 }
 
-impl fmt::Debug for File {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File")
-            .field("path", self.path())
-            .field("alignment", &self.alignment())
-            .finish_non_exhaustive()
+impl Start for File {
+    type Request = Submission;
+
+    #[inline]
+    unsafe fn start(&self, kind: Kind, options: Options) -> Submission {
+        let bytes = match &kind {
+            // What can't be summed up is refused by the I/O thread, and moves nothing until then.
+            Kind::Transfer { segments, .. } => segments.total().unwrap_or(0),
+            _ => 0,
+        };
+        // SAFETY: the caller's contract. What keeps the memory is `Send`, by the bounds of `File`'s
+        // methods, and who answers for raw memory does so for all threads.
+        unsafe { Submission::new(&self.inner, kind, options, bytes) }
+    }
+
+    #[inline]
+    unsafe fn start_plain(&self, plain: Plain) -> Submission {
+        let options = plain.options;
+        // SAFETY: the caller's contract.
+        unsafe { self.start(plain.kind(), options) }
+    }
+
+    fn options(&self) -> Options {
+        self.options
+    }
+
+    fn find_pinned(&self, segment: Segment) -> Option<Pinned> {
+        // The I/O threads alone know, and the one that gets the request will look.
+        Some(Pinned {
+            engine: self.inner.shared().id,
+            base: segment.addr,
+            index: 0,
+        })
     }
 }
+
+file_face!(
+    ", and [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`Handle::shutdown`]",
+    "The I/O threads look at the time, and do so while the request waits to be admitted too.",
+    "Before Linux 6.9 the I/O thread itself does it, and others' requests wait.",
+    [+ Send]
+);

@@ -116,11 +116,12 @@ impl Drop for Inbox {
 mod tests {
     use super::super::files::FileName;
     use super::*;
-    use crate::driver::Kind;
+    use crate::driver::{Kind, Options};
 
     fn cell(number: u64) -> Arc<Cell> {
         Cell::new(
             Kind::Sync { data_only: false },
+            Options::default(),
             FileName::default(),
             0,
             number,

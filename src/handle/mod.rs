@@ -12,6 +12,7 @@
 //! - `cell` is what future and thread share of one request: the result, the waker, and the buffer
 //!   if the future goes early.
 //! - `thread` is the loop, `after` what it does last in each turn: wake tasks.
+//! - `timed` ends requests whose time is over before they are admitted.
 //! - `files` gives files the numbers by which requests name them. Each I/O thread makes a file
 //!   known to its ring when it first meets it.
 //! - `shared` holds all that together, and the mail for what is rare.
@@ -27,6 +28,7 @@ mod op;
 mod park;
 mod shared;
 mod thread;
+mod timed;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -34,8 +36,8 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 pub use builder::HandleBuilder;
-pub use file::File;
-pub use op::{Io, IoVec, Simple};
+pub use file::{File, IoAll};
+pub use op::{Io, IoVec, RawIo, Simple};
 use shared::{Mail, Owner, PinRequest, Shared};
 
 use crate::driver::Stats;

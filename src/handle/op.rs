@@ -1,9 +1,9 @@
-//! The futures of requests that an I/O thread carries out.
+//! The way of a request from a future to an I/O thread.
 //!
-//! As in the engine's futures a buffer is held by its future, left behind by one that is dropped
-//! early, and leaked by one that is leaked; so the memory outlives the kernel's use of it. What
-//! differs is who is told: a cell, that the I/O thread shares.
+//! Future and I/O thread share a cell: it has the result, the waker, and what the future keeps if
+//! that goes early. See [`cell`](super::cell).
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -14,9 +14,8 @@ use super::admission::Entry;
 use super::cell::Cell;
 use super::file::FileInner;
 use super::shared::Mail;
-use crate::driver::Kind;
-use crate::engine::set_init_in_order;
-use crate::memory::{IoBuf, IoBufMut};
+use crate::driver::{Kind, Options};
+use crate::engine::{InFlight, Pending, futures};
 use crate::sys::Errno;
 
 enum State {
@@ -25,34 +24,35 @@ enum State {
         cell: Arc<Cell>,
         waited: bool,
     },
-    /// The handle was shut down before.
-    Refused,
+    /// Ended before an I/O thread had it.
+    Ended(Errno),
     Over,
 }
 
 /// A request and its way to the I/O thread.
-pub(super) struct Submission {
+pub(crate) struct Submission {
     /// Keeps the I/O threads while somebody waits for them.
     file: Arc<FileInner>,
     state: State,
 }
 
 impl Submission {
-    /// Starts the request, or puts it in the queue.
+    /// Starts the request, or puts it in the queue. `bytes` is what it takes of the memory budget.
     ///
     /// # Safety
     ///
     /// The memory that the request names stays valid until `poll` was ready, or what keeps it valid
     /// was handed to `abandon`, or for ever. It may be used from another thread.
     #[inline]
-    pub(super) unsafe fn new(file: &Arc<FileInner>, kind: Kind, bytes: usize) -> Submission {
+    pub(super) unsafe fn new(
+        file: &Arc<FileInner>,
+        kind: Kind,
+        options: Options,
+        bytes: usize,
+    ) -> Submission {
         let shared = file.shared();
-        let cell = Cell::new(
-            kind,
-            file.name(),
-            shared.choose(),
-            shared.admission.cost(bytes as u64),
-        );
+        let bytes = shared.admission.cost(bytes as u64);
+        let cell = Cell::new(kind, options, file.name(), shared.choose(), bytes);
         let mut granted = Vec::new();
         let state = match shared.admission.enter(&cell, &mut granted) {
             Entry::Admitted => {
@@ -64,9 +64,13 @@ impl Submission {
             }
             Entry::Queued => {
                 shared.hand_on_all(&mut granted);
+                if cell.due.is_some() {
+                    let thread = usize::from(cell.thread);
+                    shared.posts[thread].send(Mail::Remind(cell.clone()));
+                }
                 State::Sent { cell, waited: true }
             }
-            Entry::Refused => State::Refused,
+            Entry::Refused => State::Ended(libc::EPIPE),
         };
         Submission {
             file: file.clone(),
@@ -74,213 +78,100 @@ impl Submission {
         }
     }
 
+    /// Gives up the request's place in the queue before admission, if it is still there.
+    fn leave_queue(&self, cell: &Cell) -> bool {
+        let shared = self.file.shared();
+        let mut granted = Vec::new();
+        let left = shared.admission.leave(cell, &mut granted);
+        shared.hand_on_all(&mut granted);
+        left
+    }
+
+    /// As `abandon`, for a request that is not over.
+    #[cold]
+    fn give_up<K: Send + 'static>(&mut self, keep: impl FnOnce() -> Option<K>) {
+        let State::Sent { cell, waited } = std::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
+        if waited && self.leave_queue(&cell) {
+            // Nobody has the request now; who would remind it forgets it.
+            cell.ask_to_cancel();
+            return;
+        }
+        // SAFETY: this is the cell's one future, and it is over now.
+        if unsafe { cell.abandon(|| Box::new(keep())) } {
+            self.tell_to_cancel(cell);
+        }
+    }
+
+    /// Asks the I/O thread to end the request early; once.
+    fn tell_to_cancel(&self, cell: Arc<Cell>) {
+        if cell.ask_to_cancel() {
+            let thread = usize::from(cell.thread);
+            self.file.shared().posts[thread].send(Mail::Cancel(cell));
+        }
+    }
+}
+
+impl<K: Send + 'static> InFlight<K> for Submission {
     #[inline]
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Errno>> {
         let result = match &self.state {
             // SAFETY: this is the cell's one future, borrowed alone.
             State::Sent { cell, .. } => match unsafe { cell.poll(context.waker()) } {
                 Some(result) => result,
                 None => return Poll::Pending,
             },
-            State::Refused => Err(libc::EPIPE),
+            State::Ended(errno) => Err(*errno),
             // Like most futures it stays pending.
             State::Over => return Poll::Pending,
         };
         self.state = State::Over;
-        Poll::Ready(result.map_err(to_io))
+        Poll::Ready(result)
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
-    }
-
-    /// Gives up: `keeps` makes what is left to the I/O thread, if that has to have it.
-    #[cold]
-    fn abandon(&mut self, keeps: impl FnOnce() -> Box<dyn Send>) {
-        let State::Sent { cell, waited } = std::mem::replace(&mut self.state, State::Over) else {
+    fn cancel(&mut self) {
+        let State::Sent { cell, waited } = &self.state else {
             return;
         };
-        let shared = self.file.shared();
-        if waited {
-            let mut granted = Vec::new();
-            let left = shared.admission.leave(&cell, &mut granted);
-            shared.hand_on_all(&mut granted);
-            if left {
-                return;
-            }
-        }
-        // SAFETY: this is the cell's one future, and it is over now.
-        if unsafe { cell.abandon(keeps) } {
-            let thread = usize::from(cell.thread);
-            shared.posts[thread].send(Mail::Cancel(cell));
+        if *waited && self.leave_queue(cell) {
+            cell.ask_to_cancel();
+            self.state = State::Ended(libc::ECANCELED);
+        } else {
+            self.tell_to_cancel(cell.clone());
         }
     }
-}
-
-fn to_io(errno: Errno) -> io::Error {
-    match errno {
-        // No positioned read or write, sync or change of size says so.
-        libc::EPIPE => io::Error::new(io::ErrorKind::BrokenPipe, "the handle was shut down"),
-        errno => io::Error::from_raw_os_error(errno),
-    }
-}
-
-/// A read or write of one buffer. Gives the count, or the error, and the buffer back.
-///
-/// Dropped before it is ready it cancels the request; the I/O thread keeps the buffer until the
-/// kernel no longer uses it, and drops it.
-#[must_use = "a request whose future is dropped is cancelled"]
-pub struct Io<B: Send + 'static> {
-    submission: Submission,
-    buffer: Option<B>,
-    /// Tells the buffer how many bytes are initialised now.
-    filled: unsafe fn(&mut B, usize),
-}
-
-// The buffer may be moved: the address of its memory does not change, by the contract of `IoBuf`.
-impl<B: Send> Unpin for Io<B> {}
-
-impl<B: IoBuf + Send> Io<B> {
-    /// # Safety
-    ///
-    /// `submission` names memory of `buffer` only.
-    pub(super) unsafe fn write(submission: Submission, buffer: B) -> Io<B> {
-        Io {
-            submission,
-            buffer: Some(buffer),
-            filled: |_, _| {},
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `submission` names memory of `buffer` only.
-    pub(super) unsafe fn read(submission: Submission, buffer: B) -> Io<B>
-    where
-        B: IoBufMut,
-    {
-        Io {
-            submission,
-            buffer: Some(buffer),
-            filled: B::set_init,
-        }
-    }
-}
-
-impl<B: Send> Future for Io<B> {
-    type Output = (io::Result<usize>, B);
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(result) = self.submission.poll(context) else {
-            return Poll::Pending;
-        };
-        let Some(mut buffer) = self.buffer.take() else {
-            return Poll::Pending;
-        };
-        if let Ok(count) = result {
-            // SAFETY: the request read `count` bytes into the buffer's first bytes, and no more
-            // than `bytes_total`.
-            unsafe { (self.filled)(&mut buffer, count) };
-        }
-        Poll::Ready((result, buffer))
-    }
-}
-
-impl<B: Send + 'static> Drop for Io<B> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.submission.is_over() {
-            let buffer = &mut self.buffer;
-            self.submission.abandon(|| Box::new(buffer.take()));
-        }
-    }
-}
-
-/// A read or write of several buffers. Gives the count, or the error, and the buffers back.
-///
-/// Dropped before it is ready it cancels the request; the I/O thread keeps the buffers until the
-/// kernel no longer uses them, and drops them.
-#[must_use = "a request whose future is dropped is cancelled"]
-pub struct IoVec<B: Send + 'static> {
-    submission: Submission,
-    buffers: Option<Vec<B>>,
-    filled: unsafe fn(&mut [B], usize),
-}
-
-// As for `Io`: what the kernel uses is behind the buffers, not in them.
-impl<B: Send> Unpin for IoVec<B> {}
-
-impl<B: IoBuf + Send> IoVec<B> {
-    /// # Safety
-    ///
-    /// `submission` names memory of `buffers` only.
-    pub(super) unsafe fn write(submission: Submission, buffers: Vec<B>) -> IoVec<B> {
-        IoVec {
-            submission,
-            buffers: Some(buffers),
-            filled: |_, _| {},
+    fn abandon(&mut self, keep: impl FnOnce() -> Option<K>) {
+        if !matches!(self.state, State::Over) {
+            self.give_up(keep);
         }
     }
 
-    /// # Safety
-    ///
-    /// `submission` names memory of `buffers` only.
-    pub(super) unsafe fn read(submission: Submission, buffers: Vec<B>) -> IoVec<B>
-    where
-        B: IoBufMut,
-    {
-        IoVec {
-            submission,
-            buffers: Some(buffers),
-            filled: set_init_in_order,
+    fn error(errno: Errno) -> io::Error {
+        match errno {
+            // No positioned read or write, sync or change of size says so.
+            libc::EPIPE => io::Error::new(io::ErrorKind::BrokenPipe, "the handle was shut down"),
+            errno => io::Error::from_raw_os_error(errno),
+        }
+    }
+
+    fn place(&self) -> &'static str {
+        match &self.state {
+            State::Sent { cell, .. } if cell.is_done() => "done",
+            State::Sent { cell, .. } if cell.is_to_end() => "in flight, cancelled",
+            State::Sent { .. } => "queued or in flight",
+            State::Ended(_) => "ended",
+            State::Over => "over",
         }
     }
 }
 
-impl<B: Send> Future for IoVec<B> {
-    type Output = (io::Result<usize>, Vec<B>);
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(result) = self.submission.poll(context) else {
-            return Poll::Pending;
-        };
-        let Some(mut buffers) = self.buffers.take() else {
-            return Poll::Pending;
-        };
-        if let Ok(count) = result {
-            // SAFETY: the request read `count` bytes into these buffers, in order.
-            unsafe { (self.filled)(&mut buffers, count) };
-        }
-        Poll::Ready((result, buffers))
-    }
-}
-
-impl<B: Send + 'static> Drop for IoVec<B> {
-    fn drop(&mut self) {
-        if !self.submission.is_over() {
-            let buffers = &mut self.buffers;
-            self.submission.abandon(|| Box::new(buffers.take()));
-        }
-    }
-}
-
-/// A request without memory: a sync, a change of size.
-#[must_use = "a request whose future is dropped is cancelled"]
-pub struct Simple(pub(super) Submission);
-
-impl Future for Simple {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(context).map(|result| result.map(drop))
-    }
-}
-
-impl Drop for Simple {
-    fn drop(&mut self) {
-        if !self.0.is_over() {
-            self.0.abandon(|| Box::new(()));
-        }
-    }
-}
+futures!(
+    Submission,
+    "the I/O thread",
+    "nothing of the handle is in flight any more, as [`Handle::shutdown`](crate::Handle::shutdown) \
+     tells, if [`left_behind`](crate::left_behind) has nothing pending then",
+    [Send+]
+);

@@ -21,8 +21,10 @@ use crate::engine::{EngineInfo, Pin};
 
 /// A rare message to an I/O thread.
 pub(super) enum Mail {
-    /// Nobody waits for the request any more.
+    /// The request is to end early.
     Cancel(Arc<Cell>),
+    /// The request waits to be admitted, and has a time at which it ends if it still does.
+    Remind(Arc<Cell>),
     /// The file is closed.
     Forget(FileName),
     /// Register memory: with whatever `pin` makes of the engine.

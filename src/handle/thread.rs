@@ -10,16 +10,18 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::admission::Share;
 use super::after::After;
 use super::cell::Cell;
 use super::files::FileName;
 use super::shared::{Mail, PinRequest, Post, Shared, become_io_thread};
+use super::timed::Timed;
 use crate::driver::op::Wait;
-use crate::driver::{Kind, Options, Plain, Request, Stats, block_signals};
+use crate::driver::{Kind, Plain, Request, Stats, block_signals};
 use crate::engine::{Engine, EngineBuilder, EngineInfo, Pin, RequestSet};
+use crate::file::until;
 use crate::memory::Pinned;
 use crate::open_file::FileShared;
 use crate::sys::Errno;
@@ -81,6 +83,7 @@ fn begin_with(index: usize, engine: Engine, post: Arc<Post>, told: &Receiver<Arc
         after: After::default(),
         over: Share::default(),
         cancelled: 0,
+        timed: Timed::default(),
         quit: false,
         set,
         files,
@@ -174,6 +177,8 @@ struct IoThread {
     /// What the requests had that were over in this turn.
     over: Share,
     cancelled: u64,
+    /// Requests that end if they are not admitted in time.
+    timed: Timed,
     quit: bool,
     set: RequestSet<Ticket>,
     files: Files,
@@ -196,10 +201,10 @@ impl IoThread {
             }
             let idle =
                 self.over == Share::default() && self.after.is_empty() && !self.set.has_ended();
-            let wait = if idle && self.post.inbox.sleep() {
-                Wait::Forever
-            } else {
-                Wait::No
+            let wait = match self.timed.next() {
+                _ if !idle || !self.post.inbox.sleep() => Wait::No,
+                None => Wait::Forever,
+                Some(due) => Wait::For(due.saturating_duration_since(Instant::now())),
             };
             match self.engine.inner.with(|driver| driver.short_turn(wait)) {
                 Ok(()) => refusals = 0,
@@ -216,15 +221,39 @@ impl IoThread {
                 }
             }
             self.give_back();
+            self.end_those_too_late();
             self.after.run();
         }
+    }
+
+    /// Ends requests whose time is over before they were admitted.
+    fn end_those_too_late(&mut self) {
+        if self.timed.next().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(cell) = self.timed.next_due(now) {
+            if self.shared.admission.leave(&cell, &mut self.granted) {
+                // SAFETY: whoever takes a cell out of the queue before admission is the only one to
+                // have it, and this one was not finished before.
+                unsafe { cell.finish(Err(libc::ETIMEDOUT), &mut self.after) };
+            }
+        }
+        self.hand_on_granted();
     }
 
     /// Starts a request, unless nobody waits for it any more.
     #[inline]
     fn start(&mut self, cell: Arc<Cell>) {
-        if cell.is_abandoned() {
+        if cell.is_abandoned() || cell.is_to_end() {
             return self.finish(&cell, Err(libc::ECANCELED));
+        }
+        let mut options = cell.options;
+        if cell.due.is_some() {
+            if cell.due <= Some(Instant::now()) {
+                return self.finish(&cell, Err(libc::ETIMEDOUT));
+            }
+            options = until(options, cell.due);
         }
         // SAFETY: the cell was taken from this thread's inbox.
         let order = unsafe { cell.take_order() };
@@ -256,7 +285,7 @@ impl IoThread {
                     segment,
                     offset,
                     pinned,
-                    options: Options::default(),
+                    options,
                 };
                 // SAFETY: see above.
                 unsafe { self.set.plain(file, plain, Ticket(Some(cell))) }
@@ -264,7 +293,7 @@ impl IoThread {
             // SAFETY: see above.
             kind => unsafe {
                 self.set.submit(
-                    Request::new(file.clone(), kind, Options::default()),
+                    Request::new(file.clone(), kind, options),
                     Ticket(Some(cell)),
                 )
             },
@@ -290,6 +319,11 @@ impl IoThread {
             return;
         }
         self.shared.release(over, &mut self.granted);
+        self.hand_on_granted();
+    }
+
+    /// Hands on those that were let in out of the queue.
+    fn hand_on_granted(&mut self) {
         if self.granted.is_empty() {
             return;
         }
@@ -313,6 +347,7 @@ impl IoThread {
                         self.set.cancel(name);
                     }
                 }
+                Mail::Remind(cell) => self.timed.add(cell),
                 Mail::Forget(file) => self.files.forget(file),
                 Mail::Pin(PinRequest { base, len, memory }, answer) => {
                     // Whoever asked waits, or the registration is dropped and undone again.

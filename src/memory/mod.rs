@@ -6,6 +6,7 @@ mod aligned;
 mod buf;
 mod fault_in;
 pub(crate) mod huge;
+pub(crate) mod plain;
 pub(crate) mod residency;
 mod slice;
 

@@ -8,7 +8,8 @@ use std::ops::{Bound, Range, RangeBounds};
 use super::buf::{IoBuf, IoBufMut, Pinned};
 
 /// A range of a buffer `B`, which the slice owns: give the slice to a request in place of the whole
-/// buffer, and take the buffer back with [`into_inner`](Slice::into_inner). Made by [`IoBufExt::slice`].
+/// buffer, and take the buffer back with [`into_inner`](Slice::into_inner). Made by
+/// [`IoBufExt::into_slice`].
 pub struct Slice<B> {
     inner: B,
     /// Never beyond the initialised bytes of `inner`, so that `set_init` leaves no gap.
@@ -27,16 +28,16 @@ pub trait IoBufExt: IoBuf + Sized {
     /// capacity 100 is `0..20`, and that of a `Vec` with ten bytes is `10..20`. [`Slice::range`]
     /// returns the range after the cut. A range whose end is before its start is empty.
     ///
-    /// `Bytes` has an inherent method `slice`, which method calls prefer. It makes another `Bytes`,
-    /// and panics on a bad range.
+    /// The buffer itself goes into the slice, nothing is copied. Not to be mistaken for the `slice`
+    /// of `Bytes` and [`Region`](crate::Region), which borrow.
     ///
     /// ```
     /// use nofault::{IoBuf, IoBufExt};
-    /// let middle = vec![1, 2, 3, 4, 5].slice(1..3);
+    /// let middle = vec![1, 2, 3, 4, 5].into_slice(1..3);
     /// assert_eq!(middle.bytes_init(), 2);
     /// assert_eq!(middle.into_inner(), [1, 2, 3, 4, 5]);
     /// ```
-    fn slice(self, range: impl RangeBounds<usize>) -> Slice<Self> {
+    fn into_slice(self, range: impl RangeBounds<usize>) -> Slice<Self> {
         let begin = match range.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start.saturating_add(1),
@@ -134,7 +135,7 @@ mod tests {
         for filled in [0, 3, 10] {
             let mut buf = Vec::with_capacity(64);
             buf.resize(filled, 9u8);
-            let mut slice = buf.slice(5..20);
+            let mut slice = buf.into_slice(5..20);
             let range = slice.range();
             assert_eq!(range, filled.min(5)..20);
             assert_eq!(slice.bytes_total(), 20 - range.start);
@@ -164,21 +165,21 @@ mod tests {
             (Bound::Included(1), Bound::Included(2)),
         ];
         for (range, (begin, len)) in ranges.into_iter().zip(expect) {
-            let slice = all.clone().into_boxed_slice().slice(range);
+            let slice = all.clone().into_boxed_slice().into_slice(range);
             assert_eq!(
                 (slice.range().start, slice.bytes_init(), slice.bytes_total()),
                 (begin, len, len),
                 "{range:?}"
             );
         }
-        assert_eq!(AlignedBuf::new(0).unwrap().slice(1..).bytes_total(), 0);
+        assert_eq!(AlignedBuf::new(0).unwrap().into_slice(1..).bytes_total(), 0);
     }
 
     #[test]
     fn a_slice_of_a_slice_counts_from_the_slice() {
-        let outer = (0..16u8).collect::<Vec<_>>().slice(4..12);
+        let outer = (0..16u8).collect::<Vec<_>>().into_slice(4..12);
         let start = outer.stable_ptr();
-        let inner = outer.slice(2..100);
+        let inner = outer.into_slice(2..100);
         assert_eq!(inner.stable_ptr().addr() - start.addr(), 2);
         assert_eq!(inner.bytes_init(), 6);
         assert_eq!(inner.into_inner().into_inner().len(), 16);
@@ -207,6 +208,6 @@ mod tests {
         }
         let buf = Registered(vec![0; 8]);
         let pinned = buf.pinned();
-        assert_eq!(buf.slice(2..4).pinned(), pinned);
+        assert_eq!(buf.into_slice(2..4).pinned(), pinned);
     }
 }

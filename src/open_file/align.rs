@@ -1,8 +1,8 @@
 //! Whether a file can do direct I/O, and at which alignment.
 //!
-//! statx is asked first; where it does not answer, a read is tried; and what neither can tell is
-//! taken to be 4096. The block size in sysfs is never asked: it is wrong for stacked and
-//! copy-on-write filesystems.
+//! statx is asked first. Where it does not answer, a block device is asked for the size of its
+//! sectors, and on a file reads are tried. What none of these tells is taken to be 4096. The block
+//! size in sysfs is never asked: it is wrong for stacked and copy-on-write filesystems.
 
 use std::fmt;
 use std::io;
@@ -38,6 +38,8 @@ impl Alignment {
 pub enum AlignmentSource {
     /// statx(2) with STATX_DIOALIGN.
     Statx,
+    /// The size of a block device's sectors, see ioctl BLKSSZGET.
+    Sectors,
     /// Direct reads that were tried.
     Probe,
     /// Nothing could be tried, so 4096 is assumed: more than any disk asks for today.
@@ -48,6 +50,7 @@ impl fmt::Display for AlignmentSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AlignmentSource::Statx => "statx",
+            AlignmentSource::Sectors => "sectors",
             AlignmentSource::Probe => "probe",
             AlignmentSource::Assumed => "assumed",
         })
@@ -64,6 +67,7 @@ const MOST: u32 = 65536;
 /// work.
 pub(super) fn find(
     direct: BorrowedFd<'_>,
+    block_device: bool,
     readable: bool,
 ) -> io::Result<Option<(Alignment, AlignmentSource)>> {
     if let Some(told) = sys::stat::dio_align(direct) {
@@ -89,6 +93,12 @@ pub(super) fn find(
         offset: bytes,
         read_offset: bytes,
     };
+    if block_device && let Ok(bytes @ 1..=MOST) = sys::stat::sector_bytes(direct) {
+        return Ok(Some((
+            alignment(bytes.next_power_of_two()),
+            AlignmentSource::Sectors,
+        )));
+    }
     if !readable {
         return Ok(Some((alignment(LEAST), AlignmentSource::Assumed)));
     }

@@ -31,6 +31,7 @@ pub(super) struct Facts {
     pub(super) readable: bool,
     pub(super) writable: bool,
     pub(super) append: bool,
+    pub(super) block_device: bool,
     pub(super) alignment: Alignment,
 }
 
@@ -71,6 +72,7 @@ impl Opened {
                 readable,
                 writable,
                 append,
+                block_device: file_type.is_block_device(),
                 alignment: Alignment::NONE,
             },
             source: None,
@@ -83,7 +85,7 @@ impl Opened {
             Err(Reason::Kind)
         } else if append {
             Err(Reason::Append)
-        } else if in_memory(opened.buffered.as_fd()) {
+        } else if file_type.is_file() && in_memory(opened.buffered.as_fd()) {
             Err(Reason::MemoryFilesystem)
         } else if !direct_wanted {
             Err(Reason::NotAsked)
@@ -128,13 +130,15 @@ impl Opened {
         let Some(direct) = &self.direct else {
             return Ok(Err(Reason::Refused));
         };
-        Ok(match align::find(direct.as_fd(), self.facts.readable)? {
-            Some((alignment, source)) => {
-                (self.facts.alignment, self.source) = (alignment, Some(source));
-                Ok(())
-            }
-            None => Err(Reason::NoAlignment),
-        })
+        Ok(
+            match align::find(direct.as_fd(), self.facts.block_device, self.facts.readable)? {
+                Some((alignment, source)) => {
+                    (self.facts.alignment, self.source) = (alignment, Some(source));
+                    Ok(())
+                }
+                None => Err(Reason::NoAlignment),
+            },
+        )
     }
 
     /// The caller's own descriptor had O_DIRECT, and there is no direct path: all goes through it
@@ -221,6 +225,8 @@ impl Opened {
     }
 }
 
+/// Whether a regular file's bytes have no other place than the page cache. Not to be asked of a
+/// device: fstatfs(2) describes the filesystem that holds its node.
 fn in_memory(fd: BorrowedFd<'_>) -> bool {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     matches!(sys::stat::filesystem(fd), Ok(magic) if [libc::TMPFS_MAGIC, RAMFS_MAGIC, libc::HUGETLBFS_MAGIC].contains(&magic))

@@ -8,6 +8,12 @@ use std::io;
 #[non_exhaustive]
 pub enum IoPath {
     /// O_DIRECT, wherever memory, offset and length allow it.
+    ///
+    /// A block device tells each error of a write exactly once. A write that went to the device
+    /// tells its own. A piece that went through the page cache (a ragged edge, a short ragged
+    /// write) tells nothing when it is written: the device is asked later, and the error is told by
+    /// the next sync of the page cache, through this file or any other that is open on the device.
+    /// Neither error is told again by a later sync or write that succeeds.
     Direct,
     /// The page cache, and why.
     Buffered(Reason),

@@ -22,13 +22,21 @@ pub(crate) struct FileShared {
     /// The main path: direct if there is one.
     main: Cell<FileRef>,
     buffered: Cell<FileRef>,
-    reads: Rc<Geometry>,
-    writes: Rc<Geometry>,
+    reads: Sizes,
+    writes: Sizes,
     /// Places in the ring's table, to be given up.
     places: Cell<[Option<u32>; 2]>,
     retired: Retired,
     opened: Arc<Opened>,
 }
+
+/// Pages of memory that one bio holds (BIO_MAX_VECS).
+///
+/// A block device answers a request that needs more of them with -EAGAIN on the submitting thread,
+/// which costs a trip through io-wq, and with -EIO where the memory of a later bio is bad. A buffer
+/// that starts inside a page spans one page more: its requests take the trip. Registered memory is
+/// one bio, however long.
+const BIO_PAGES: usize = 256;
 
 /// What one operation on the file's main path takes without further thought, in one direction.
 struct Plain {
@@ -38,12 +46,21 @@ struct Plain {
     range: u64,
     /// Bytes at most; 0: nothing goes this way.
     most: usize,
+    /// The same for registered memory.
+    most_pinned: usize,
     /// The highest address.
     highest: usize,
 }
 
+/// The sizes for requests in one direction.
+struct Sizes {
+    foreign: Rc<Geometry>,
+    /// For registered memory.
+    pinned: Rc<Geometry>,
+}
+
 impl Plain {
-    fn new(facts: &Facts, allowed: bool, block: u32, pass: usize) -> Plain {
+    fn new(facts: &Facts, allowed: bool, block: u32, pass: usize, pinned_pass: usize) -> Plain {
         // Without a direct path all alignments are 1.
         let Facts {
             kind,
@@ -57,7 +74,8 @@ impl Plain {
             addr: alignment.mem as usize - 1,
             range: (u64::from(block) - 1) | too_large,
             most: if ordinary { pass } else { 0 },
-            highest: USER_END - pass,
+            most_pinned: if ordinary { pinned_pass } else { 0 },
+            highest: USER_END - pass.max(pinned_pass),
         }
     }
 }
@@ -67,25 +85,34 @@ impl FileShared {
     pub(crate) fn new(opened: Arc<Opened>, base: Geometry, retired: Retired) -> FileShared {
         let facts = opened.facts;
         let direct = opened.direct_fd().is_some();
+        let pass = if facts.block_device && direct {
+            base.pass.min(BIO_PAGES * base.page)
+        } else {
+            base.pass
+        };
+        let plain = |allowed, block| Plain::new(&facts, allowed, block, pass, base.pass);
         let sized = |block: u32| {
             let (mem, block) = (facts.alignment.mem as usize, block as usize);
-            Rc::new(Geometry {
+            let pinned = Geometry {
                 direct,
                 whole: facts.append,
                 mem,
                 block,
                 ..base
-            })
+            };
+            Sizes {
+                foreign: Rc::new(Geometry {
+                    pass,
+                    cold_pass: base.cold_pass.min(pass),
+                    ..pinned
+                }),
+                pinned: Rc::new(pinned),
+            }
         };
         let raw = FileRef::new(opened.buffered_fd().as_raw_fd(), None);
         let shared = FileShared {
-            plain_reads: Plain::new(
-                &facts,
-                facts.readable,
-                facts.alignment.read_offset,
-                base.pass,
-            ),
-            plain_writes: Plain::new(&facts, facts.writable, facts.alignment.offset, base.pass),
+            plain_reads: plain(facts.readable, facts.alignment.read_offset),
+            plain_writes: plain(facts.writable, facts.alignment.offset),
             main: Cell::new(raw),
             buffered: Cell::new(raw),
             reads: sized(facts.alignment.read_offset),
@@ -145,11 +172,16 @@ impl FileShared {
         self.main.get()
     }
 
-    /// The sizes for requests in this direction.
-    pub(crate) fn geometry(&self, direction: Direction) -> Rc<Geometry> {
-        match direction {
-            Direction::Read => self.reads.clone(),
-            Direction::Write => self.writes.clone(),
+    /// The sizes for requests in this direction. `pinned`: on registered memory.
+    pub(crate) fn geometry(&self, direction: Direction, pinned: bool) -> Rc<Geometry> {
+        let sizes = match direction {
+            Direction::Read => &self.reads,
+            Direction::Write => &self.writes,
+        };
+        if pinned {
+            sizes.pinned.clone()
+        } else {
+            sizes.foreign.clone()
         }
     }
 
@@ -159,8 +191,8 @@ impl FileShared {
     }
 
     /// Whether one operation on the file's main path takes all of a range, as far as the file and
-    /// the numbers can tell. What this refuses may still be right: it is looked at more closely by
-    /// [`FileShared::admit`] and by a transfer.
+    /// the numbers can tell. A range that is refused here may still be right: [`FileShared::admit`]
+    /// and a transfer look at it more closely. `pinned`: the range is registered memory.
     #[inline]
     pub(crate) fn takes_plain(
         &self,
@@ -168,13 +200,19 @@ impl FileShared {
         addr: usize,
         len: usize,
         offset: u64,
+        pinned: bool,
     ) -> bool {
         let plain = match direction {
             Direction::Read => &self.plain_reads,
             Direction::Write => &self.plain_writes,
         };
+        let most = if pinned {
+            plain.most_pinned
+        } else {
+            plain.most
+        };
         (addr & plain.addr) as u64 | (len as u64 | offset) & plain.range == 0
-            && len.wrapping_sub(1) < plain.most
+            && len.wrapping_sub(1) < most
             && addr <= plain.highest
     }
 

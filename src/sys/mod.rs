@@ -8,6 +8,7 @@ pub(crate) mod address_space;
 pub(crate) mod pagemap;
 pub(crate) mod populate;
 pub(crate) mod procmap;
+pub(crate) mod smaps;
 pub(crate) mod stat;
 #[cfg(feature = "tokio")]
 pub(crate) mod timer;

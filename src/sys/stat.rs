@@ -49,6 +49,17 @@ pub(crate) fn dio_align(fd: BorrowedFd<'_>) -> Option<DioAlign> {
     })
 }
 
+/// The size of a block device's sectors in bytes (BLKSSZGET): what its direct I/O is aligned to.
+pub(crate) fn sector_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    const BLKSSZGET: libc::Ioctl = 0x1268;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the ioctl writes one int, which is ours. What is no block device refuses it (ENOTTY).
+    match unsafe { libc::ioctl(fd.as_raw_fd(), BLKSSZGET, &mut bytes) } {
+        0 => u32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The magic number of the filesystem, see fstatfs(2).
 pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<i64> {
     // SAFETY: statfs is plain old data, for which zero is a value.

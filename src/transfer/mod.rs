@@ -2,11 +2,11 @@
 //!
 //! [`Transfer`] holds the cursor over the caller's memory, the file position, `done_before` and the
 //! window, and answers each event with the next action. It makes no system call, follows no address
-//! and has no clock, so that every path through it can be enumerated (`tests.rs` does). It must not
-//! know which back end carries its actions out.
+//! and has no clock, so that every path through it can be enumerated (`tests/walk.rs` does). It must
+//! not know which back end carries its actions out. The order of calls stands in `machine`.
 //!
 //! The algorithm is that of the kernel's gfs2 and btrfs direct I/O (`iter->nofault`, `done_before`,
-//! `fault_in_iov_iter_*`), see [`Transfer::step`].
+//! `fault_in_iov_iter_*`).
 //!
 //! # Why it ends
 //!
@@ -16,13 +16,17 @@
 //! copy, then the second half of a bounce). At budget 0 the rest goes down the buffered path, once,
 //! and whatever that answers is the end. Debug builds assert it on every step.
 
+mod geometry;
 mod iter;
 mod machine;
+mod protocol;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use geometry::Geometry;
 pub(crate) use iter::{IovIter, MAX_RW_COUNT, Segment, Segments, USER_END};
-pub(crate) use machine::{Action, Direction, Event, Geometry, Transfer, Trust};
+pub(crate) use machine::Transfer;
+pub(crate) use protocol::{Action, Direction, Event, Trust};
 
 pub(crate) use crate::memory::residency::Stop;
 pub(crate) use crate::sys::Errno;

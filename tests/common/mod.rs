@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 pub(crate) mod child;
+pub(crate) mod device;
 pub(crate) mod files;
 pub(crate) mod futures;
 pub(crate) mod mapping;

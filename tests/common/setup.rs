@@ -1,6 +1,6 @@
 //! Engines for tests: which back ends to run, and how to make one.
 
-use nofault::{Backend, Engine};
+use nofault::{Backend, BackendKind, Engine};
 use std::time::Duration;
 
 /// The back ends to test: both, or the one that `NOFAULT_BACKEND` names.
@@ -28,18 +28,18 @@ pub(crate) fn engine_with_depth(backend: Backend, depth: u32) -> Engine {
     let engine = engine.unwrap_or_else(|error| panic!("an engine over {backend:?}: {error}"));
     assert_eq!(
         engine.info().backend,
-        name(backend),
+        kind(backend),
         "{:?}",
         engine.info().reason
     );
     engine
 }
 
-/// The name that `Engine::info` gives a back end.
-pub(crate) fn name(backend: Backend) -> &'static str {
+/// The back end that `Engine::info` is to name.
+pub(crate) fn kind(backend: Backend) -> BackendKind {
     match backend {
-        Backend::Threads => "threads",
-        _ => "uring",
+        Backend::Threads => BackendKind::Threads,
+        _ => BackendKind::Uring,
     }
 }
 

@@ -226,7 +226,37 @@ fn every_request_that_starts_also_ends_in_the_books() {
                     .engine
                     .info()
                     .to_string()
-                    .contains(stage.engine.info().backend)
+                    .contains(&stage.engine.info().backend.to_string())
         );
+    });
+}
+
+#[test]
+fn memory_that_can_be_touched_but_not_pinned_is_counted() {
+    let Some(vvar) = crate::common::zoo::vvar() else {
+        return crate::common::note_skip("memory that can't be pinned", "no [vvar]");
+    };
+    each_stage(16, |stage| {
+        let Some((before, after)) = counted(stage, |file| {
+            let data = vvar.start as *const u8;
+            // SAFETY: the kernel's page stays mapped as long as the process.
+            let request = unsafe { file.write_raw_at(data, PAGE, 0, Policy::Look) };
+            assert_eq!(stage.engine.block_on(request).unwrap(), PAGE);
+        }) else {
+            return;
+        };
+        assert_eq!(after.not_pinnable, before.not_pinnable + 1, "{after}");
+        // Bad memory is no such memory.
+        let memory = memory(true);
+        memory.punch(0..BYTES);
+        let Some((before, after)) = counted(stage, |file| {
+            // SAFETY: the mapping outlives `block_on`, which returns when the request has ended.
+            let request =
+                unsafe { file.write_raw_at(memory.address() as *const u8, PAGE, 0, Policy::Look) };
+            assert!(stage.engine.block_on(request).is_err());
+        }) else {
+            return;
+        };
+        assert_eq!(after.not_pinnable, before.not_pinnable, "{after}");
     });
 }

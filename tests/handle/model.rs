@@ -57,7 +57,7 @@ pub(crate) fn compare(
                     let mut aligned = AlignedBuf::new(len + 1).unwrap();
                     aligned[..len].copy_from_slice(&bytes);
                     handle
-                        .block_on(file.write_at(aligned.slice(..len), offset))
+                        .block_on(file.write_at(aligned.into_slice(..len), offset))
                         .0
                 }
             };
@@ -67,13 +67,13 @@ pub(crate) fn compare(
             let expected = twin.read_at(&mut model, offset).unwrap();
             let (count, buffer) = match random.below(2) {
                 0 => {
-                    let (count, slice) =
-                        handle.block_on(file.read_at(Vec::with_capacity(len).slice(..len), offset));
+                    let (count, slice) = handle
+                        .block_on(file.read_at(Vec::with_capacity(len).into_slice(..len), offset));
                     (count, slice.into_inner())
                 }
                 _ => {
                     let (count, slice) = handle.block_on(
-                        file.read_at(AlignedBuf::new(len + 1).unwrap().slice(..len), offset),
+                        file.read_at(AlignedBuf::new(len + 1).unwrap().into_slice(..len), offset),
                     );
                     (count, slice.into_inner()[..expected].to_vec())
                 }

@@ -91,7 +91,12 @@ impl OnRequest {
             .collect();
         Some(OnRequest {
             granted,
-            refused: engine.stats().fallbacks,
+            refused: engine
+                .stats()
+                .fallbacks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         })
     }
 

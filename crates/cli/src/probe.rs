@@ -119,7 +119,7 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
     let mut on_request = None;
     let answer = opened.and_then(|(file, path)| {
         let answer = engine::open(&engine, &path).map_err(|e| format!("cannot open it: {e}"));
-        on_request = (engine.info().backend == "uring")
+        on_request = (engine.info().backend == nofault::BackendKind::Uring)
             .then(|| OnRequest::ask(&path))
             .flatten();
         // Until here: the path may be that of this very descriptor.

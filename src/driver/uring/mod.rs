@@ -11,26 +11,29 @@
 //! to a request of that very file, never to a guess beforehand; the request is then sent by the
 //! other ring.
 
+mod enter;
 mod entry;
 #[cfg(test)]
 mod gather_test;
+mod here;
 #[cfg(feature = "tokio")]
 mod listen;
 mod ring;
+mod tables;
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
 
-use io_uring::{Probe, cqueue, opcode, squeue, types};
+use io_uring::{Probe, cqueue, opcode, squeue};
 use ring::Ring;
 pub(crate) use ring::Wishes;
 
+use super::fallback::{Fallback, errno_of};
+use super::lane::LaneLimits;
 use super::op::{Completion, Memory, Op, Wait};
 use super::stats::Stats;
 use super::wake;
-use crate::memory::Pinned;
 use crate::open_file::FileRef;
 
 /// Tokens that no operation has: the watch on the eventfd, and cancellations, whose own result says
@@ -41,9 +44,6 @@ const IGNORED: u64 = u64::MAX - 1;
 /// Places in the ring's tables.
 const FILES: u32 = 1024;
 const BUFFERS: u16 = 256;
-
-/// How often one call may answer EAGAIN, EBUSY or EINTR before the error is handed up.
-const ENTER_TRIES: u32 = 16;
 
 /// How often the clock is read, for [`Stats::latency`] and
 /// [`Stats::submit_time`](crate::Stats::submit_time).
@@ -84,6 +84,12 @@ pub(crate) struct Uring {
     /// One watch sees all wake-ups, where the kernel has such (Linux 5.13).
     watches_on: bool,
     files: Vec<u32>,
+    /// The descriptor in each place of the table of files.
+    descriptors: Vec<RawFd>,
+    /// Answers of operations that were carried out on this thread.
+    here: Vec<Completion>,
+    /// The kernel has made a worker for this ring (io-wq), and keeps one.
+    has_worker: bool,
     buffers: Option<Box<[bool]>>,
     flags: Vec<&'static str>,
     set_len: bool,
@@ -122,9 +128,8 @@ impl Uring {
         };
         let ring = match set_up(plain, &mut flags) {
             Err(error) if wishes.sq_poll.is_some() => {
-                stats.fallback(format!(
-                    "no kernel thread for submissions (SQPOLL): {error}"
-                ));
+                let errno = errno_of(&error);
+                stats.fallback(Fallback::NoSubmissionThread { errno });
                 set_up(
                     Wishes {
                         sq_poll: None,
@@ -143,9 +148,7 @@ impl Uring {
             ));
         }
         if wishes.no_iowait && !params.is_feature_no_iowait() {
-            stats.fallback(
-                "waiting counts as waiting for I/O: NO_IOWAIT needs Linux 6.15".to_owned(),
-            );
+            stats.fallback(Fallback::WaitsCount);
         }
         let mut probe = Probe::new();
         ring.ring().submitter().register_probe(&mut probe)?;
@@ -162,7 +165,8 @@ impl Uring {
         let polled = polled.and_then(|polled| {
             polled
                 .inspect_err(|error| {
-                    stats.fallback(format!("completions are not polled for (IOPOLL): {error}"))
+                    let errno = errno_of(error);
+                    stats.fallback(Fallback::NoPolledRing { errno });
                 })
                 .ok()
         });
@@ -178,6 +182,9 @@ impl Uring {
             watching: false,
             watches_on: true,
             files: Vec::new(),
+            descriptors: Vec::new(),
+            here: Vec::new(),
+            has_worker: true,
             buffers: None,
             flags: Vec::new(),
             set_len,
@@ -188,14 +195,18 @@ impl Uring {
             listeners: listen::Listeners::default(),
         };
         uring.prove()?;
+        if !uring.has_worker {
+            stats.fallback(Fallback::NoKernelWorker);
+        }
         uring.bounded_workers = uring.ask_bounded_workers(entries);
-        let places = FILES.min(open_files_limit());
+        let places = FILES.min(tables::open_files_limit());
         if places > 0
             && uring
                 .on_each(|ring| ring.ring().submitter().register_files_sparse(places))
                 .is_ok()
         {
             uring.files = (0..places).rev().collect();
+            uring.descriptors = vec![-1; places as usize];
             flags.push("registered files");
         }
         if uring
@@ -223,10 +234,22 @@ impl Uring {
         Ok(result)
     }
 
-    /// One round trip. A filter may allow the set-up of a ring and forbid its use.
+    /// One round trip: a filter may allow the set-up of a ring and forbid its use. And one by a
+    /// worker: where the kernel can't make one (RLIMIT_NPROC, a pids cgroup at its limit), whatever
+    /// needs one ends with ECANCELED. The kernel keeps the last worker of a ring.
     fn prove(&mut self) -> io::Result<()> {
+        self.round_trip(squeue::Flags::empty())?;
+        match self.round_trip(squeue::Flags::ASYNC) {
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => self.has_worker = false,
+            other => other?,
+        }
+        Ok(())
+    }
+
+    fn round_trip(&mut self, flags: squeue::Flags) -> io::Result<()> {
+        let nop = opcode::Nop::new().build().user_data(IGNORED).flags(flags);
         // SAFETY: a NOP names no memory.
-        unsafe { self.push_entry(opcode::Nop::new().build().user_data(IGNORED)) };
+        unsafe { self.push_entry(nop) };
         self.ring.enter(Wait::Forever)?;
         match self.ring.completion().next() {
             Some(done) if done.result() >= 0 => Ok(()),
@@ -235,26 +258,34 @@ impl Uring {
         }
     }
 
+    /// How many bounded workers (io-wq) the kernel makes for this thread's rings at most. There are
+    /// four for each processor, which on a small machine is few for two lanes: it is asked for more.
     fn ask_bounded_workers(&self, entries: u32) -> usize {
+        const ENOUGH: u32 = 16;
+        let submitter = self.ring.ring().submitter();
         let mut workers = [0, 0];
-        let asked = self
-            .ring
-            .ring()
-            .submitter()
-            .register_iowq_max_workers(&mut workers);
+        let asked = submitter.register_iowq_max_workers(&mut workers);
         match (asked, workers[0]) {
-            (Ok(()), 1..) => workers[0] as usize,
+            (Ok(()), few @ 1..ENOUGH) => {
+                match submitter.register_iowq_max_workers(&mut [ENOUGH, 0]) {
+                    Ok(()) => ENOUGH as usize,
+                    Err(_) => few as usize,
+                }
+            }
+            (Ok(()), many @ 1..) => many as usize,
             // The kernel's default (io_wq_create).
-            _ => (entries as usize)
-                .min(4 * std::thread::available_parallelism().map_or(1, |count| count.get())),
+            _ => {
+                let processors =
+                    std::thread::available_parallelism().map_or(1, |count| count.get());
+                (entries as usize).min(4 * processors)
+            }
         }
     }
 
     /// Below io-wq's bounded workers, so that a request which the kernel itself sends there finds
     /// one although faults are stuck.
-    pub(crate) fn slow_limit(&self) -> usize {
-        let bounded = self.bounded_workers;
-        bounded.saturating_sub((bounded / 4).max(1)).clamp(1, 64)
+    pub(crate) fn lane_limits(&self) -> LaneLimits {
+        LaneLimits::of(self.bounded_workers)
     }
 
     pub(crate) fn wake_fd(&self) -> Arc<OwnedFd> {
@@ -271,6 +302,7 @@ impl Uring {
 
     pub(crate) fn has_queued(&mut self) -> bool {
         !self.queued.is_empty()
+            || !self.here.is_empty()
             || !self.ring.submission().is_empty()
             || self
                 .polled
@@ -288,7 +320,11 @@ impl Uring {
     /// See [`Backend::push`](super::backend::Backend::push).
     pub(crate) unsafe fn push(&mut self, op: Op, token: u64) {
         debug_assert!(token < IGNORED);
-        // SAFETY: the caller keeps what the op names valid until its completion.
+        if !self.has_worker && here::needs_worker(&op) {
+            // SAFETY: the caller keeps what the op names valid until its completion.
+            return unsafe { self.answer_here(op, token) };
+        }
+        // SAFETY: as above.
         unsafe { self.push_entry(entry::entry(op, token)) }
     }
 
@@ -335,185 +371,11 @@ impl Uring {
         unsafe { self.push_entry(opcode::AsyncCancel::new(token).build().user_data(IGNORED)) }
     }
 
-    /// Moves entries to the submission queue, as many as it takes, in order.
-    fn refill(&mut self) {
-        let mut queue = self.ring.submission();
-        let count = self.queued.len().min(queue.capacity() - queue.len());
-        // SAFETY: the entries came through `push_entry`, whose contract still holds: none was
-        // started yet.
-        if unsafe { queue.push_multiple(&self.queued[..count]) }.is_ok() {
-            self.queued.drain(..count);
-        }
-    }
-
-    pub(crate) fn enter(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
-        if !self.watching {
-            self.watching = true;
-            let watch = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32)
-                .multi(self.watches_on);
-            // SAFETY: a poll names no memory, and the ring is closed before the eventfd.
-            unsafe { self.push_entry(watch.build().user_data(WAKE)) };
-        }
-        // What does not fit in the submission queue goes in turns; each of them takes at least one
-        // entry, or ends in an error.
-        while !self.queued.is_empty() {
-            self.call(Wait::No, stats)?;
-            if self.ring.submission().is_full() {
-                self.ring.wait_for_room()?;
-            }
-            self.refill();
-        }
-        if self
-            .polled
-            .as_mut()
-            .is_some_and(|polled| polled.in_flight > 0)
-        {
-            return self.poll(wait, stats);
-        }
-        let wait = if self.ring.completion().is_empty() {
-            wait
-        } else {
-            Wait::No
-        };
-        let queued = !self.ring.submission().is_empty();
-        let split = queued && wait != Wait::No && self.measures();
-        if split {
-            self.call(Wait::No, stats)?;
-            if !self.ring.completion().is_empty() {
-                return Ok(());
-            }
-        }
-        if queued || wait != Wait::No || self.ring.has_work() {
-            self.call(wait, stats)?;
-        }
-        Ok(())
-    }
-
-    /// Takes in what ended together with what ended the last wait. A call that has slept hands out
-    /// as many completions as it waited for, one, since Linux 6.13 (io_cqring_wait,
-    /// io_run_local_work). Without this the one would be answered, and what follows it submitted,
-    /// alone: one more submission, and one more notification of the device, each time.
-    #[inline]
-    pub(crate) fn gather(&mut self, stats: &mut Stats) {
-        if !self.ring.has_work() {
-            return;
-        }
-        stats.enters += 1;
-        if self.ring.enter(Wait::No).is_err() {
-            // Nothing was queued and there are completions: the next call meets the error again, if
-            // it is one that stays.
-            stats.enter_retries += 1;
-        }
-    }
-
-    /// Polls the device for completions, as there is something to wait for, and looks at the other
-    /// ring in between.
-    fn poll(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
-        let deadline = match wait {
-            Wait::For(time) => Instant::now().checked_add(time),
-            _ => None,
-        };
-        loop {
-            if !self.ring.submission().is_empty() || self.ring.has_work() {
-                self.call(Wait::No, stats)?;
-            }
-            let Some(polled) = &mut self.polled else {
-                return Ok(());
-            };
-            stats.enters += 1;
-            match polled.ring.enter(Wait::No) {
-                Ok(()) => {}
-                Err(error)
-                    if [Some(libc::EINTR), Some(libc::EAGAIN), Some(libc::EBUSY)]
-                        .contains(&error.raw_os_error()) =>
-                {
-                    stats.enter_retries += 1;
-                }
-                Err(error) => return Err(error),
-            }
-            let over =
-                wait == Wait::No || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if over || !polled.ring.completion().is_empty() || !self.ring.completion().is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn measures(&mut self) -> bool {
-        self.enters += 1;
-        match self.timing {
-            Timing::Every => true,
-            Timing::Sampled => self.enters.is_multiple_of(64),
-            Timing::Off => false,
-        }
-    }
-
-    /// One io_uring_enter, tried again within bounds.
-    #[inline]
-    fn call(&mut self, wait: Wait, stats: &mut Stats) -> io::Result<()> {
-        if wait == Wait::No && self.timing != Timing::Off {
-            return self.call_with_care(wait, None, stats);
-        }
-        stats.enters += 1;
-        match self.ring.enter(wait) {
-            Ok(()) => Ok(()),
-            Err(error) => self.call_with_care(wait, Some(error), stats),
-        }
-    }
-
-    /// The same with the clock, and with what is done about errors; `refused` is the error of a
-    /// first call.
-    #[cold]
-    fn call_with_care(
-        &mut self,
-        wait: Wait,
-        mut refused: Option<io::Error>,
-        stats: &mut Stats,
-    ) -> io::Result<()> {
-        for _ in 0..ENTER_TRIES {
-            let error = match refused.take() {
-                Some(error) => error,
-                None => {
-                    stats.enters += 1;
-                    let timed = wait == Wait::No
-                        && self.timing != Timing::Off
-                        && !self.ring.submission().is_empty();
-                    let start = timed.then(Instant::now);
-                    let result = self.ring.enter(wait);
-                    if let Some(start) = start {
-                        stats.submit_time.record(start.elapsed().as_nanos() as u64);
-                    }
-                    match result {
-                        Ok(()) => return Ok(()),
-                        Err(error) => error,
-                    }
-                }
-            };
-            match error.raw_os_error() {
-                Some(libc::ETIME) => return Ok(()),
-                // A signal: the caller may have something to say about it, so waiting ends.
-                Some(libc::EINTR) if wait != Wait::No => return Ok(()),
-                Some(libc::EINTR) => stats.enter_retries += 1,
-                // The completion queue has to be emptied first (EBUSY), or memory is short
-                // (EAGAIN).
-                Some(libc::EBUSY | libc::EAGAIN) => {
-                    stats.enter_retries += 1;
-                    if !self.ring.completion().is_empty() {
-                        return Ok(());
-                    }
-                    std::thread::yield_now();
-                }
-                _ => return Err(error),
-            }
-        }
-        Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "io_uring_enter was refused 16 times in a row (EAGAIN, EBUSY)",
-        ))
-    }
-
     #[inline]
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        if !self.here.is_empty() {
+            out.append(&mut self.here);
+        }
         if let Some(polled) = &mut self.polled {
             let before = out.len();
             out.extend(polled.ring.completion().map(|done| Completion {
@@ -541,128 +403,10 @@ impl Uring {
             }
         }
     }
-
-    pub(crate) fn register_file(&mut self, fd: BorrowedFd<'_>) -> Option<u32> {
-        let index = self.files.pop()?;
-        match self.on_each(|ring| {
-            ring.ring()
-                .submitter()
-                .register_files_update(index, &[fd.as_raw_fd()])
-        }) {
-            Ok(1) => Some(index),
-            _ => {
-                self.unregister_file(index);
-                None
-            }
-        }
-    }
-
-    pub(crate) fn unregister_file(&mut self, index: u32) {
-        // Where it fails the place stays taken: a descriptor too long open is better than a wrong
-        // one.
-        if self
-            .on_each(|ring| ring.ring().submitter().register_files_update(index, &[-1]))
-            .is_ok()
-        {
-            self.files.push(index);
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The range stays mapped until `unregister_buffers`, or until the ring is gone.
-    pub(crate) unsafe fn register_buffers(&mut self, addr: usize, len: usize) -> io::Result<u16> {
-        let unsupported = || {
-            io::Error::new(
-                io::ErrorKind::Unsupported,
-                "no table of registered buffers before Linux 5.19",
-            )
-        };
-        let taken = self.buffers.as_mut().ok_or_else(unsupported)?;
-        let entries = len.div_ceil(Pinned::ENTRY_BYTES);
-        let full = || {
-            io::Error::new(
-                io::ErrorKind::StorageFull,
-                format!("the ring's table of {BUFFERS} registered buffers is full"),
-            )
-        };
-        let first = (0..taken.len()).find(|&first| {
-            taken[first..]
-                .iter()
-                .take_while(|taken| !**taken)
-                .take(entries)
-                .count()
-                == entries
-        });
-        let first = first.filter(|_| entries > 0).ok_or_else(full)?;
-        let iovecs: Vec<libc::iovec> = (0..entries)
-            .map(|entry| {
-                let start = entry * Pinned::ENTRY_BYTES;
-                let iov_base = std::ptr::with_exposed_provenance_mut(addr + start);
-                libc::iovec {
-                    iov_base,
-                    iov_len: (len - start).min(Pinned::ENTRY_BYTES),
-                }
-            })
-            .collect();
-        // SAFETY: the caller keeps the range mapped.
-        let registered = self.on_each(|ring| unsafe {
-            ring.ring()
-                .submitter()
-                .register_buffers_update(first as u32, &iovecs, None)
-        });
-        if let Err(error) = registered {
-            // Some entries may have been set before one failed.
-            self.clear_buffers(first, entries);
-            return Err(error);
-        }
-        if let Some(taken) = self.buffers.as_mut() {
-            taken[first..first + entries].fill(true);
-        }
-        Ok(first as u16)
-    }
-
-    pub(crate) fn unregister_buffers(&mut self, first: u16, len: usize) {
-        let entries = len.div_ceil(Pinned::ENTRY_BYTES);
-        if self.clear_buffers(first.into(), entries)
-            && let Some(taken) = self.buffers.as_mut()
-        {
-            taken[first.into()..usize::from(first) + entries].fill(false);
-        }
-    }
-
-    fn clear_buffers(&mut self, first: usize, entries: usize) -> bool {
-        let none = vec![
-            libc::iovec {
-                iov_base: std::ptr::null_mut(),
-                iov_len: 0
-            };
-            entries
-        ];
-        // SAFETY: empty entries name no memory.
-        self.on_each(|ring| unsafe {
-            ring.ring()
-                .submitter()
-                .register_buffers_update(first as u32, &none, None)
-        })
-        .is_ok()
-    }
 }
 
 impl AsRawFd for Uring {
     fn as_raw_fd(&self) -> RawFd {
         self.ring.ring().as_raw_fd()
-    }
-}
-
-fn open_files_limit() -> u32 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the struct is ours and as large as the call wants it.
-    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
-        0 => limit.rlim_cur.min(u32::MAX.into()) as u32,
-        _ => 0,
     }
 }

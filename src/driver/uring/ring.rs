@@ -77,6 +77,10 @@ pub(super) struct Ring {
     always: EnterFlags,
     sq_poll: bool,
     io_poll: bool,
+    /// How many entries were pushed, and the token of each in its place of the submission queue:
+    /// the queue itself can't be read back.
+    pushed: u64,
+    tokens: Box<[u64]>,
 }
 
 /// `struct io_uring_rsrc_update` of include/uapi/linux/io_uring.h.
@@ -113,6 +117,8 @@ impl Ring {
             always: EnterFlags::empty(),
             sq_poll: ring.params().is_setup_sqpoll(),
             io_poll: ring.params().is_setup_iopoll(),
+            pushed: 0,
+            tokens: vec![0; (ring.params().sq_entries() as usize).next_power_of_two()].into(),
             ring,
         };
         if ring.register() {
@@ -176,7 +182,27 @@ impl Ring {
     #[inline]
     pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: the caller's contract.
-        unsafe { self.ring.submission().push(entry) }.is_ok()
+        let pushed = unsafe { self.ring.submission().push(entry) }.is_ok();
+        if pushed {
+            let place = self.pushed as usize & (self.tokens.len() - 1);
+            self.tokens[place] = entry.get_user_data();
+            self.pushed += 1;
+        }
+        pushed
+    }
+
+    /// The tokens of entries that the kernel has not taken, in order.
+    pub(super) fn unsubmitted(&mut self) -> Vec<u64> {
+        let count = self.ring.submission().len() as u64;
+        let mask = self.tokens.len() - 1;
+        (self.pushed - count..self.pushed)
+            .map(|number| self.tokens[number as usize & mask])
+            .collect()
+    }
+
+    /// Whether a kernel thread takes entries by itself (SQPOLL).
+    pub(super) fn has_kernel_thread(&self) -> bool {
+        self.sq_poll
     }
 
     /// Whether something happens by itself that only a call brings to the completion queue.

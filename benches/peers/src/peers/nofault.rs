@@ -22,7 +22,9 @@ pub(super) fn open(engine: &Engine, job: &Job) -> io::Result<File> {
 pub(super) fn pool(engine: &Engine, job: &Job) -> io::Result<Vec<PoolBuf>> {
     let pool = engine.pool(job.depth, job.block)?;
     if !pool.is_pinned() {
-        let why = engine.stats().fallbacks.join("; ");
+        let lost = engine.stats().fallbacks;
+        let why: Vec<_> = lost.iter().map(ToString::to_string).collect();
+        let why = why.join("; ");
         return Err(io::Error::new(
             io::ErrorKind::OutOfMemory,
             format!("the pool is not pinned: {why}"),

@@ -1,0 +1,116 @@
+//! Block devices: the direct path is taken, and its answers are those of the buffered one.
+
+use super::{ours, theirs};
+use crate::common::device::{Loop, SECTORS};
+use crate::common::mapping::{Mapping, patterned};
+use crate::common::sys::{self, fd_of};
+use crate::common::{files, setup, skip};
+use nofault::{Engine, File, IoPath, OpenOptions, Policy};
+
+const DEVICE: usize = 4 << 20;
+
+/// Runs `body` over two devices that are alike, for every sector size and back end.
+fn each_pair(name: &str, body: impl Fn(&Engine, &Loop, &Loop)) {
+    for sector in SECTORS {
+        for backend in setup::backends() {
+            let folder = files::folder();
+            let device = |name| Loop::new(&folder.path().join(name), DEVICE, 8, sector);
+            match (device("a"), device("b")) {
+                (Ok(a), Ok(b)) => body(&setup::engine(backend), &a, &b),
+                (Err(reason), _) | (_, Err(reason)) => {
+                    skip!(&format!("{name}, sectors of {sector}"), "{reason}")
+                }
+            }
+        }
+    }
+}
+
+fn open(engine: &Engine, device: &Loop) -> File {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(engine, device.path())
+        .unwrap();
+    assert_eq!(*file.path(), IoPath::Direct);
+    file
+}
+
+#[test]
+fn a_block_device_answers_as_it_does_to_pread_and_pwrite() {
+    let name = "a_block_device_answers_as_it_does_to_pread_and_pwrite";
+    each_pair(name, |engine, a, b| {
+        let (plain, file) = (b.open(), open(engine, a));
+        let memory = Mapping::anon(2 << 20);
+        let bad = Mapping::anon(2 << 20);
+        memory.fill(0..2 << 20, 6);
+        bad.fill(0..2 << 20, 7);
+        // Good for 1.5 MiB: more than one bio, and then nothing.
+        bad.protect(3 << 19..2 << 20, libc::PROT_NONE);
+        let end = DEVICE as u64;
+        let places = [
+            (0, 4096),
+            (4096, 2 << 20),
+            (100, 50_000),
+            (end - 4096, 65536),
+            (end - 100, 4096),
+            (end, 4096),
+            (end + 4096, 10),
+        ];
+        for write in [true, false] {
+            for (offset, len) in places {
+                for buffer in [&memory, &bad] {
+                    for policy in [Policy::Look, Policy::Offload, Policy::Trust] {
+                        let seg = (buffer.address(), len);
+                        let expected = theirs(fd_of(&plain), write, seg, offset);
+                        let got = ours(engine, &file, write, seg, offset, policy);
+                        assert_eq!(
+                            got, expected,
+                            "write {write}, {len} bytes at {offset}, {policy:?}"
+                        );
+                    }
+                }
+            }
+        }
+        let (left, right) = (std::fs::File::open(a.path()).unwrap(), &plain);
+        assert!(
+            sys::read_range(fd_of(&left), 0, DEVICE) == sys::read_range(fd_of(right), 0, DEVICE),
+            "the devices' bytes"
+        );
+    });
+}
+
+#[test]
+fn a_block_device_is_direct_at_the_alignment_of_its_sectors() {
+    let name = "a_block_device_is_direct_at_the_alignment_of_its_sectors";
+    for sector in SECTORS {
+        let folder = files::folder();
+        let device = match Loop::new(&folder.path().join("image"), DEVICE, 8, sector) {
+            Ok(device) => device,
+            Err(reason) => skip!(name, "{reason}"),
+        };
+        for backend in setup::backends() {
+            let engine = setup::engine(backend);
+            let file = open(&engine, &device);
+            assert_eq!(file.alignment().offset, sector);
+            assert_eq!(file.alignment().read_offset, sector);
+            assert_eq!(file.len().unwrap(), DEVICE as u64);
+        }
+    }
+}
+
+/// Registered memory may be sent in longer pieces than foreign memory, and a short answer is
+/// continued in those.
+#[test]
+fn a_long_request_on_registered_memory_reads_a_device_whole_and_at_its_end() {
+    let name = "a_long_request_on_registered_memory_reads_a_device_whole_and_at_its_end";
+    each_pair(name, |engine, a, _| {
+        let file = open(engine, a);
+        let pool = engine.pool(1, DEVICE).unwrap();
+        let expected = patterned(DEVICE, 8);
+        for (offset, count) in [(0, DEVICE), (1 << 20, 3 << 20), (DEVICE - 4096, 4096)] {
+            let (got, buffer) = engine.block_on(file.read_at(pool.get().unwrap(), offset as u64));
+            assert_eq!(got.unwrap(), count);
+            assert!(buffer[..count] == expected[offset..][..count]);
+        }
+    });
+}
