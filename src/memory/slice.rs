@@ -67,7 +67,7 @@ impl<B> Slice<B> {
         self.inner
     }
 
-    /// The range, with the start cut as [`slice`](IoBufExt::slice) describes. The end is the one
+    /// The range, with the start cut as [`into_slice`](IoBufExt::into_slice) describes. The end is the one
     /// asked for (`usize::MAX` for an open range), and may be beyond the buffer.
     pub fn range(&self) -> Range<usize> {
         self.begin..self.end
