@@ -5,6 +5,10 @@ mod common;
 
 #[path = "errors/devices.rs"]
 mod devices;
+#[path = "errors/kinds.rs"]
+mod kinds;
+#[path = "errors/lent.rs"]
+mod lent;
 #[path = "errors/space.rs"]
 mod space;
 

@@ -156,7 +156,14 @@ impl Driver {
                     }
                 };
                 let pinned = pinned.filter(|pinned| pinned.engine == self.id);
-                let trust = if pinned.is_some() { Trust::Full } else { trust };
+                let trust = if request.file.must_offload() {
+                    self.stats.offloaded += 1;
+                    Trust::Offload
+                } else if pinned.is_some() {
+                    Trust::Full
+                } else {
+                    trust
+                };
                 let geometry = request.file.geometry(direction, pinned.is_some());
                 slot.cold.pinned = pinned;
                 slot.work = Work::Transfer(Box::new(Transfer::new(

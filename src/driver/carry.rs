@@ -296,6 +296,7 @@ impl Driver {
         };
         let (memfd, start) = (bounce.file(), bounce.offset(place));
         let write = transfer.direction() == Direction::Write;
+        let offload = file.must_offload();
         let (file, pinned, priority) = (file.direct(), slot.cold.pinned.is_some(), slot.priority);
         match action {
             Action::CopyIn { len } => {
@@ -365,11 +366,11 @@ impl Driver {
                         file,
                         memory,
                         offset,
-                        offload: false,
+                        offload,
                         priority,
                     },
                     Answer::Completed,
-                    false,
+                    offload,
                 );
             }
             _ => debug_assert!(false, "{action:?} needs no bounce buffer"),

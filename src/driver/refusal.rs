@@ -9,21 +9,22 @@ use crate::transfer::{Direction, Segments};
 /// Whether a read or write may be tried at all, and how much of it one call would move; or else its
 /// result.
 ///
-/// What the kernel refuses before it looks at memory is refused here, in its order. Where an
-/// address is none of a process's at all (`access_ok`), or a device has something to say about
-/// nothing, the kernel itself is asked: such a call moves nothing.
+/// What the kernel refuses before it looks at memory is refused here, in the kernel's order. The
+/// kernel itself is asked, by a call that moves nothing, where there are more pieces than one call
+/// takes, where an address is none of a process's at all (`access_ok`), and where a request is of
+/// no bytes and the file may have something to say about that.
 pub(super) fn admit(
     file: &FileShared,
     direction: Direction,
     segments: &Segments,
     offset: u64,
 ) -> Result<usize, Result<usize, Errno>> {
-    if segments.count() > MAX_PIECES {
-        return Err(Err(libc::EINVAL));
-    }
     let total = segments.total();
-    if segments.are_user_addresses() && (total != Some(0) || file.is_ordinary()) {
-        let total = total.ok_or(Err(libc::EINVAL))?;
+    // Too many pieces are the kernel's to refuse: what it checks before depends on its version.
+    let asks_kernel = segments.count() > MAX_PIECES
+        || !segments.are_user_addresses()
+        || (total == Some(0) && !file.is_ordinary());
+    if !asks_kernel {
         return file
             .admit(direction, offset, total, segments.count() != 1)
             .map_err(Err);

@@ -98,14 +98,9 @@ impl Driver {
 
     /// The lane for an operation that may fault.
     fn lane_of(&mut self, index: SlotIndex, op: &Op, answer: Answer) -> LaneKind {
-        let Work::Transfer(transfer) = &self.table[index].work else {
-            return LaneKind::Suspect;
-        };
         let plain = match op {
             // The engine's own memory.
             _ if answer == Answer::Prepared => true,
-            // The caller resolves the faults of this memory by itself.
-            _ if transfer.is_offloaded() => false,
             Op::Rw { memory, .. } => return self.lane_of_memory(index, memory.bytes()),
             _ => false,
         };
@@ -123,7 +118,7 @@ impl Driver {
         };
         let pieces = transfer.iter().pieces(0, len);
         let (_, stop) = look_at(&mut self.looks.residency, transfer.direction(), pieces);
-        if stop == Stop::End && !transfer.is_offloaded() {
+        if stop == Stop::End && !self.resolves_faults_itself(index) {
             LaneKind::Plain
         } else {
             LaneKind::Suspect
@@ -189,13 +184,24 @@ impl Driver {
         true
     }
 
+    /// Whether the caller has said that it resolves the faults of the memory.
+    fn resolves_faults_itself(&self, index: SlotIndex) -> bool {
+        let slot = &self.table[index];
+        let Work::Transfer(transfer) = &slot.work else {
+            return false;
+        };
+        // Where the file has all its requests offloaded, that is not told apart.
+        let by_the_file = slot.file.as_ref().is_some_and(|file| file.must_offload());
+        transfer.is_offloaded() && !by_the_file
+    }
+
     /// Whether the memory of a parked operation is such that no fault in it can be stuck.
     fn is_plain(&mut self, index: SlotIndex) -> bool {
         let slot = &self.table[index];
         let (Work::Transfer(transfer), Some(op)) = (&slot.work, &slot.cold.parked) else {
             return false;
         };
-        if transfer.is_offloaded() {
+        if self.resolves_faults_itself(index) {
             return false;
         }
         match op {

@@ -56,6 +56,10 @@ pub struct Stats {
     pub resubmissions: u64,
     /// EAGAIN and EINTR answered by another try.
     pub retries: u64,
+    /// Requests whose direct operations were sent to a worker of the kernel's, because the kernel
+    /// and the file's filesystem do not carry them out safely on the submitting thread (gfs2 before
+    /// Linux 6.5).
+    pub offloaded: u64,
     /// Work that had to wait because as many fault-ins as allowed were in flight.
     pub slow_lane_waits: u64,
     /// Times that operations on memory which may fault were found stuck: as many as allowed were in
@@ -115,6 +119,7 @@ impl Stats {
             buffered,
             resubmissions,
             retries,
+            offloaded,
             slow_lane_waits,
             lanes_stuck,
             admission_waits,
@@ -146,6 +151,7 @@ impl Stats {
         self.buffered += buffered;
         self.resubmissions += resubmissions;
         self.retries += retries;
+        self.offloaded += offloaded;
         self.slow_lane_waits += slow_lane_waits;
         self.lanes_stuck += lanes_stuck;
         self.admission_waits += admission_waits;
@@ -192,8 +198,8 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "other ways          {} bounced, {} buffered, {} not pinnable",
-            self.bounced, self.buffered, self.not_pinnable
+            "other ways          {} bounced, {} buffered, {} offloaded, {} not pinnable",
+            self.bounced, self.buffered, self.offloaded, self.not_pinnable
         )?;
         writeln!(
             f,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -36,7 +37,17 @@ use crate::transfer::{Direction, Segment, Segments};
 /// nothing counted, bytes of the range may have been changed: EIO, ENOSPC and EFAULT say nothing of
 /// how far the device got.
 ///
-/// Dropping the file lets its requests end; the descriptors are closed after the last.
+/// Character devices, and files that the kernel makes up as they are read (procfs, sysfs), get the
+/// plain call: one pread(2) or pwrite(2) for each request, however short its answer.
+///
+/// # Record locks
+///
+/// The file holds up to two descriptors of its inode. Dropping the file lets its requests end; the
+/// descriptors are closed after the last, and not before. Closing *any* descriptor of an inode
+/// releases all record locks (fcntl(2), F_SETLK) that the process holds on it, whichever
+/// descriptor they were taken by. A process that holds such locks keeps the file until it gives
+/// them up, or takes open file description locks (F_OFD_SETLK) by a descriptor of its own: those
+/// are released with that descriptor only.
 #[derive(Clone)]
 pub struct File {
     engine: Engine,
@@ -46,12 +57,20 @@ pub struct File {
 
 impl File {
     /// Opens a file to read. See [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
     pub fn open(engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
         OpenOptions::new().read(true).open(engine, path)
     }
 
     /// Makes a file, or empties the one that is there, to read and write. See
     /// [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
     pub fn create(engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
         OpenOptions::new()
             .read(true)
@@ -61,8 +80,13 @@ impl File {
             .open(engine, path)
     }
 
-    /// Takes a file that is open already, with O_DIRECT or without: the engine opens the other half
-    /// itself, through /proc/self/fd.
+    /// Takes a file that is open already, with O_DIRECT or without. Direct I/O and the page cache
+    /// need a descriptor each: the second is opened through /proc/self/fd.
+    ///
+    /// Neither the flags nor the position of the given open file change, which others may share, and
+    /// nothing is closed before the file is dropped. A kernel that does not tell the alignment of
+    /// direct I/O (before Linux 6.1, and of some filesystems) is found out about by up to five small
+    /// reads.
     ///
     /// # Errors
     ///

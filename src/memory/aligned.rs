@@ -7,7 +7,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use super::buf::{IoBuf, IoBufMut};
+use super::buf::{IoBuf, IoBufMut, SharedIoBuf};
 use super::huge::HUGE_PAGE_BYTES;
 use crate::sys::{page_size, populate};
 
@@ -119,6 +119,7 @@ impl AlignedBuf {
 
     /// Whether the kernel took the advice to use huge pages. It still gives ordinary ones where it
     /// has no free huge ones.
+    #[must_use]
     pub fn is_huge_advised(&self) -> bool {
         self.huge_advised
     }
@@ -233,6 +234,18 @@ impl DerefMut for AlignedBuf {
     }
 }
 
+impl AsRef<[u8]> for AlignedBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for AlignedBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
 /// Shows the address and the size, not the contents.
 impl fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,6 +273,9 @@ unsafe impl IoBuf for AlignedBuf {
         self.len
     }
 }
+
+// SAFETY: the bytes change through `&mut self` only.
+unsafe impl SharedIoBuf for AlignedBuf {}
 
 // SAFETY: as above; all bytes were initialised by the kernel.
 unsafe impl IoBufMut for AlignedBuf {

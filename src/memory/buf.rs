@@ -4,6 +4,8 @@
 //! until the last completion is reaped. The two traits name what the memory must keep until then.
 //! They are unsafe because the compiler does not check it.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 /// The place of a buffer in the table of registered buffers of one engine.
@@ -73,6 +75,88 @@ pub unsafe trait IoBufMut: IoBuf {
     /// The first `count` bytes are initialised, and `count` is at most `bytes_total`.
     unsafe fn set_init(&mut self, count: usize);
 }
+
+/// Memory that a write may send while others hold it too: an [`Arc`] of such a buffer is an
+/// [`IoBuf`], so that one buffer can go to several files, or be read meanwhile.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// use nofault::{Engine, File, IoBufExt};
+/// use std::sync::Arc;
+///
+/// let engine = Engine::new()?;
+/// let copies = ["first", "second"].map(|name| File::create(&engine, dir.path().join(name)));
+/// let page = Arc::new(vec![7; 4096]);
+/// let writes = copies.iter().flatten().map(|copy| copy.write_all_at(page.clone(), 0));
+/// for write in writes.collect::<Vec<_>>() {
+///     engine.block_on(write).0?;
+/// }
+/// assert_eq!(page[0], 7);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Safety
+///
+/// As for [`IoBuf`], with this in place of sole ownership: as long as a shared reference to the
+/// value exists, on any thread, nobody changes the initialised bytes, moves them or gives them away.
+/// So a type with a lock or a cell around the bytes is none.
+pub unsafe trait SharedIoBuf: IoBuf {}
+
+// SAFETY: an `Arc` neither moves the value nor gives anybody more than a shared reference while this
+// one exists, and then `SharedIoBuf` promises that the bytes stay as they are. A leaked `Arc` leaks
+// the value.
+unsafe impl<B: SharedIoBuf> IoBuf for Arc<B> {
+    fn stable_ptr(&self) -> *const u8 {
+        (**self).stable_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        (**self).bytes_init()
+    }
+
+    fn pinned(&self) -> Option<Pinned> {
+        (**self).pinned()
+    }
+}
+
+// SAFETY: a shared reference to an `Arc` gives no more than one to the value.
+unsafe impl<B: SharedIoBuf> SharedIoBuf for Arc<B> {}
+
+// SAFETY: as for an `Arc` of a `Box<[u8]>`: the bytes stand in the block of the `Arc` itself, which
+// does not move either.
+unsafe impl IoBuf for Arc<[u8]> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl SharedIoBuf for Arc<[u8]> {}
+
+/// Buffers whose bytes change, move and go through `&mut self` or by value only, or never.
+macro_rules! shared {
+    ($($buffer:ty),*) => {
+        $(
+            // SAFETY: none of these has a method that does so through a shared reference.
+            unsafe impl SharedIoBuf for $buffer {}
+        )*
+    };
+}
+
+shared!(
+    Vec<u8>,
+    Box<[u8]>,
+    &'static [u8],
+    &'static str,
+    Bytes,
+    BytesMut
+);
 
 // SAFETY: the heap block of a Vec keeps its address when the Vec is moved, is freed only by the
 // Vec's drop, and is reachable only through the Vec, which the request owns.

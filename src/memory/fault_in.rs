@@ -28,6 +28,7 @@ const TOUCH_PAGES: usize = 512;
 /// Any pointer may be given. The zero page may be mapped, so that a later write to the same page
 /// faults again. Blocks as long as the faults take: never call it on the thread that resolves a
 /// userfaultfd's faults, nor on a thread that submits requests for other tasks.
+#[must_use]
 pub fn fault_in_readable(ptr: *const u8, len: usize) -> usize {
     fault_in(ptr.addr(), len, false)
 }

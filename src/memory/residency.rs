@@ -473,6 +473,7 @@ fn dev_shm() -> Option<std::fs::Metadata> {
 /// let there = resident_prefix(buffer.as_ptr(), buffer.len(), Access::Send);
 /// assert!(there <= 100);
 /// ```
+#[must_use]
 pub fn resident_prefix(ptr: *const u8, len: usize, access: Access) -> usize {
     thread_local! {
         static LOOKER: RefCell<Option<Residency>> = const { RefCell::new(None) };

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 
-use super::buf::{IoBuf, IoBufMut, Pinned};
+use super::buf::{IoBuf, IoBufMut, Pinned, SharedIoBuf};
 
 /// A range of a buffer `B`, which the slice owns: give the slice to a request in place of the whole
 /// buffer, and take the buffer back with [`into_inner`](Slice::into_inner). Made by
@@ -35,6 +35,7 @@ pub trait IoBufExt: IoBuf + Sized {
     /// use nofault::{IoBuf, IoBufExt};
     /// let middle = vec![1, 2, 3, 4, 5].into_slice(1..3);
     /// assert_eq!(middle.bytes_init(), 2);
+    /// assert_eq!(middle.as_ref(), [2, 3]);
     /// assert_eq!(middle.into_inner(), [1, 2, 3, 4, 5]);
     /// ```
     fn into_slice(self, range: impl RangeBounds<usize>) -> Slice<Self> {
@@ -74,6 +75,24 @@ impl<B> Slice<B> {
     }
 }
 
+/// The bytes of the range, as far as the buffer has them.
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Slice<B> {
+    fn as_ref(&self) -> &[u8] {
+        let all = self.inner.as_ref();
+        all.get(self.begin..self.end.min(all.len()))
+            .unwrap_or_default()
+    }
+}
+
+/// The bytes of the range, as far as the buffer has them.
+impl<B: AsMut<[u8]>> AsMut<[u8]> for Slice<B> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        let all = self.inner.as_mut();
+        let end = self.end.min(all.len());
+        all.get_mut(self.begin..end).unwrap_or_default()
+    }
+}
+
 /// Shows the range, not the contents.
 impl<B> fmt::Debug for Slice<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,6 +122,9 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
         self.inner.pinned()
     }
 }
+
+// SAFETY: a shared reference to the slice gives one to the inner buffer, and no more.
+unsafe impl<B: SharedIoBuf> SharedIoBuf for Slice<B> {}
 
 // SAFETY: as above, for the bytes up to `bytes_total` of the inner buffer.
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
@@ -173,6 +195,24 @@ mod tests {
             );
         }
         assert_eq!(AlignedBuf::new(0).unwrap().into_slice(1..).bytes_total(), 0);
+    }
+
+    #[test]
+    fn a_slice_shows_the_bytes_that_it_sends() {
+        for range in [0..3, 2..100, 8..9, 5..5] {
+            let mut slice = (0..8u8).collect::<Vec<_>>().into_slice(range.clone());
+            let shown = slice.as_ref().to_vec();
+            assert_eq!(shown.len(), slice.bytes_init(), "{range:?}");
+            assert!(
+                shown
+                    .iter()
+                    .zip(range)
+                    .all(|(byte, at)| usize::from(*byte) == at)
+            );
+            slice.as_mut().fill(9);
+            let nines = slice.into_inner().iter().filter(|byte| **byte == 9).count();
+            assert_eq!(nines, shown.len());
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! size in sysfs is never asked: it is wrong for stacked and copy-on-write filesystems.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::memory::AlignedBuf;
@@ -24,12 +23,29 @@ pub struct Alignment {
     pub read_offset: u32,
 }
 
+/// The three sizes in bytes: `mem 4, offset 512`; that of reads where it is another.
+impl fmt::Display for Alignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mem {}, offset {}", self.mem, self.offset)?;
+        if self.read_offset != self.offset {
+            write!(f, " ({} to read)", self.read_offset)?;
+        }
+        Ok(())
+    }
+}
+
 impl Alignment {
-    pub(crate) const NONE: Alignment = Alignment {
-        mem: 1,
-        offset: 1,
-        read_offset: 1,
-    };
+    /// Everything is allowed.
+    pub(crate) const NONE: Alignment = Alignment::of(1);
+
+    /// The same for memory, reads and writes.
+    const fn of(bytes: u32) -> Alignment {
+        Alignment {
+            mem: bytes,
+            offset: bytes,
+            read_offset: bytes,
+        }
+    }
 }
 
 /// Where the alignment of a file was learnt.
@@ -63,46 +79,55 @@ const LEAST: u32 = 4096;
 /// Larger blocks than this are not looked for.
 const MOST: u32 = 65536;
 
-/// The alignment of a descriptor that was opened with O_DIRECT, or `None` where direct I/O does not
-/// work.
-pub(super) fn find(
-    direct: BorrowedFd<'_>,
-    block_device: bool,
-    readable: bool,
-) -> io::Result<Option<(Alignment, AlignmentSource)>> {
-    if let Some(told) = sys::stat::dio_align(direct) {
+/// What the kernel tells of direct I/O on a file, before anything is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It works at this alignment.
+    Alignment(Alignment, AlignmentSource),
+    /// It does not work.
+    NoDirect,
+    /// This kernel or filesystem does not say.
+    Nothing,
+}
+
+/// Asks statx, and a block device for its sectors. Any descriptor of the file will do.
+pub(super) fn told(fd: BorrowedFd<'_>, block_device: bool) -> Told {
+    if let Some(told) = sys::stat::dio_align(fd) {
         if told.mem == 0 || told.offset == 0 {
-            return Ok(None);
+            return Told::NoDirect;
         }
         // All alignments in the kernel are powers of two; one that is not would break the
         // arithmetic, so it is rounded.
         let power = |bytes: u32| bytes.checked_next_power_of_two().unwrap_or(MOST);
         let offset = power(told.offset);
-        let read_offset = told.read_offset.map_or(offset, power);
-        return Ok(Some((
+        return Told::Alignment(
             Alignment {
                 mem: power(told.mem),
                 offset,
-                read_offset,
+                read_offset: told.read_offset.map_or(offset, power),
             },
             AlignmentSource::Statx,
-        )));
+        );
     }
-    let alignment = |bytes| Alignment {
-        mem: bytes,
-        offset: bytes,
-        read_offset: bytes,
-    };
-    if block_device && let Ok(bytes @ 1..=MOST) = sys::stat::sector_bytes(direct) {
-        return Ok(Some((
-            alignment(bytes.next_power_of_two()),
+    match sys::stat::sector_bytes(fd) {
+        Ok(bytes @ 1..=MOST) if block_device => Told::Alignment(
+            Alignment::of(bytes.next_power_of_two()),
             AlignmentSource::Sectors,
-        )));
+        ),
+        _ => Told::Nothing,
     }
-    if !readable {
-        return Ok(Some((alignment(LEAST), AlignmentSource::Assumed)));
-    }
-    let mut buffer = AlignedBuf::new(MOST as usize)?;
+}
+
+/// Finds the alignment of a descriptor that was opened with O_DIRECT by reads of its first bytes,
+/// or `None` where direct I/O does not work. Reads change the file's access time, as any read does.
+pub(super) fn probe(
+    direct: BorrowedFd<'_>,
+    readable: bool,
+) -> Option<(Alignment, AlignmentSource)> {
+    let assumed = Some((Alignment::of(LEAST), AlignmentSource::Assumed));
+    let Some(mut buffer) = AlignedBuf::new(MOST as usize).ok().filter(|_| readable) else {
+        return assumed;
+    };
     let mut bytes = LEAST;
     while bytes <= MOST {
         // SAFETY: at most MOST bytes into a buffer of that size.
@@ -116,12 +141,32 @@ pub(super) fn find(
         };
         match count {
             // At the end of the file nothing is checked, so an empty file tells nothing.
-            0 => return Ok(Some((alignment(LEAST), AlignmentSource::Assumed))),
-            1.. => return Ok(Some((alignment(bytes), AlignmentSource::Probe))),
-            _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => bytes *= 2,
-            // Something else is wrong with this file: whoever reads it will be told.
-            _ => return Ok(Some((alignment(LEAST), AlignmentSource::Assumed))),
+            0 => return assumed,
+            1.. => return Some((Alignment::of(bytes), AlignmentSource::Probe)),
+            _ if sys::errno() == libc::EINVAL => bytes *= 2,
+            // Something else is wrong with this file: its next read will tell.
+            _ => return assumed,
         }
     }
-    Ok(None)
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alignment_is_shown_in_words() {
+        let all_same = Alignment {
+            mem: 4,
+            offset: 512,
+            read_offset: 512,
+        };
+        assert_eq!(all_same.to_string(), "mem 4, offset 512");
+        let of_reads = Alignment {
+            offset: 4096,
+            ..all_same
+        };
+        assert_eq!(of_reads.to_string(), "mem 4, offset 4096 (512 to read)");
+    }
 }

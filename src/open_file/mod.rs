@@ -5,6 +5,8 @@
 //! of a transfer. Must not know: rings and threads, engines, who holds the file.
 
 mod align;
+mod facts;
+mod halves;
 mod opened;
 mod path;
 mod place;

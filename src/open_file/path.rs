@@ -17,6 +17,13 @@ pub enum IoPath {
     Direct,
     /// The page cache, and why.
     Buffered(Reason),
+    /// O_DIRECT for everything: the file was handed over open with O_DIRECT, and the descriptor for
+    /// the page cache could not be opened, with the errno.
+    ///
+    /// Reads of any shape work. A write that is not as [`File::alignment`](crate::File::alignment)
+    /// says, or memory that direct I/O can't be given to, is answered as the descriptor itself
+    /// answers it: mostly by EINVAL.
+    DirectOnly(i32),
 }
 
 /// Why a file has no direct path.
@@ -39,7 +46,15 @@ pub enum Reason {
     /// errno.
     NotReopened(i32),
     /// Not a regular file or a block device.
+    ///
+    /// Each request on a character device is one call of the kernel's, and the call's answer is the
+    /// result, be it as short as it likes.
     Kind,
+    /// A regular file that the kernel makes up as it is read (procfs, sysfs and their like). Each
+    /// request is one call of the kernel's, as for [`Reason::Kind`].
+    Special,
+    /// Open neither to read nor to write (O_PATH, access mode 3), or without such operations.
+    NoAccess,
 }
 
 impl fmt::Display for Reason {
@@ -58,6 +73,8 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::Kind => f.write_str("neither a regular file nor a block device"),
+            Reason::Special => f.write_str("the kernel makes the file up as it is read"),
+            Reason::NoAccess => f.write_str("open neither to read nor to write"),
         }
     }
 }
@@ -66,6 +83,12 @@ impl fmt::Display for IoPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IoPath::Direct => f.write_str("direct"),
+            IoPath::DirectOnly(errno) => write!(
+                f,
+                "direct, without the page cache for what is not aligned: a second descriptor could \
+                 not be opened through /proc/self/fd: {}",
+                io::Error::from_raw_os_error(*errno)
+            ),
             IoPath::Buffered(reason) => write!(f, "buffered: {reason}"),
         }
     }

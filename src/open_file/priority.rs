@@ -11,16 +11,19 @@ const WHO_PROCESS: libc::c_int = 1;
 
 impl Priority {
     /// Before all others. Needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    #[must_use]
     pub const fn real_time(level: u8) -> Priority {
         Priority::of(1, level)
     }
 
     /// The class that everybody has; level 4 unless told.
+    #[must_use]
     pub const fn best_effort(level: u8) -> Priority {
         Priority::of(2, level)
     }
 
     /// Only when nobody else wants the device.
+    #[must_use]
     pub const fn idle() -> Priority {
         Priority::of(3, 0)
     }

@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::opened::{Facts, Kind, Opened};
+use super::align::Alignment;
+use super::facts::Kind;
+use super::opened::Opened;
 use super::place::FileRef;
 use crate::sys::Errno;
 use crate::transfer::{Direction, Geometry, USER_END};
@@ -26,6 +28,7 @@ pub(crate) struct FileShared {
     writes: Sizes,
     /// Places in the ring's table, to be given up.
     places: Cell<[Option<u32>; 2]>,
+    offload: bool,
     retired: Retired,
     opened: Arc<Opened>,
 }
@@ -60,21 +63,21 @@ struct Sizes {
 }
 
 impl Plain {
-    fn new(facts: &Facts, allowed: bool, block: u32, pass: usize, pinned_pass: usize) -> Plain {
-        // Without a direct path all alignments are 1.
-        let Facts {
-            kind,
-            append,
-            alignment,
-            ..
-        } = *facts;
-        let ordinary = allowed && !append && kind == Kind::Positioned;
+    /// `allowed`: requests in this direction may be sent without further thought.
+    fn new(
+        alignment: Alignment,
+        allowed: bool,
+        block: u32,
+        pass: usize,
+        pinned_pass: usize,
+    ) -> Plain {
         let too_large = !((1 << 62) - 1);
         Plain {
+            // Without a direct path all alignments are 1.
             addr: alignment.mem as usize - 1,
             range: (u64::from(block) - 1) | too_large,
-            most: if ordinary { pass } else { 0 },
-            most_pinned: if ordinary { pinned_pass } else { 0 },
+            most: if allowed { pass } else { 0 },
+            most_pinned: if allowed { pinned_pass } else { 0 },
             highest: USER_END - pass.max(pinned_pass),
         }
     }
@@ -83,19 +86,26 @@ impl Plain {
 impl FileShared {
     /// An open file, for the driver that `base` and `retired` are of.
     pub(crate) fn new(opened: Arc<Opened>, base: Geometry, retired: Retired) -> FileShared {
-        let facts = opened.facts;
+        let (facts, alignment) = (opened.facts, opened.alignment());
         let direct = opened.direct_fd().is_some();
-        let pass = if facts.block_device && direct {
+        let pass = if facts.kind == Kind::Device && direct {
             base.pass.min(BIO_PAGES * base.page)
         } else {
             base.pass
         };
-        let plain = |allowed, block| Plain::new(&facts, allowed, block, pass, base.pass);
+        let offload = direct && facts.offload;
+        let plain = |direction, block| {
+            let allowed = opened.is_ordinary()
+                && !facts.one_call()
+                && !offload
+                && facts.refusal(direction).is_none();
+            Plain::new(alignment, allowed, block, pass, base.pass)
+        };
         let sized = |block: u32| {
-            let (mem, block) = (facts.alignment.mem as usize, block as usize);
+            let (mem, block) = (alignment.mem as usize, block as usize);
             let pinned = Geometry {
                 direct,
-                whole: facts.append,
+                whole: facts.one_call(),
                 mem,
                 block,
                 ..base
@@ -111,13 +121,14 @@ impl FileShared {
         };
         let raw = FileRef::new(opened.buffered_fd().as_raw_fd(), None);
         let shared = FileShared {
-            plain_reads: plain(facts.readable, facts.alignment.read_offset),
-            plain_writes: plain(facts.writable, facts.alignment.offset),
+            plain_reads: plain(Direction::Read, alignment.read_offset),
+            plain_writes: plain(Direction::Write, alignment.offset),
             main: Cell::new(raw),
             buffered: Cell::new(raw),
-            reads: sized(facts.alignment.read_offset),
-            writes: sized(facts.alignment.offset),
+            reads: sized(alignment.read_offset),
+            writes: sized(alignment.offset),
             places: Cell::new([None; 2]),
+            offload,
             retired,
             opened,
         };
@@ -190,6 +201,11 @@ impl FileShared {
         self.opened.is_ordinary()
     }
 
+    /// Whether direct requests must not be tried on the submitting thread.
+    pub(crate) fn must_offload(&self) -> bool {
+        self.offload
+    }
+
     /// Whether one operation on the file's main path takes all of a range, as far as the file and
     /// the numbers can tell. A range that is refused here may still be right: [`FileShared::admit`]
     /// and a transfer look at it more closely. `pinned`: the range is registered memory.
@@ -221,7 +237,7 @@ impl FileShared {
         &self,
         direction: Direction,
         offset: u64,
-        total: usize,
+        total: Option<usize>,
         vectored: bool,
     ) -> Result<usize, Errno> {
         self.opened.admit(direction, offset, total, vectored)
@@ -240,5 +256,56 @@ impl FileShared {
 impl Drop for FileShared {
     fn drop(&mut self) {
         self.retire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys;
+
+    /// Where a try on the submitting thread is not safe no request goes the plain way, registered
+    /// memory or not: a transfer sends it to a worker.
+    #[test]
+    fn nothing_is_plain_on_a_file_whose_requests_must_be_offloaded() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for offload in [false, true] {
+            let file = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(dir.path().join("file"))
+                .expect("a file");
+            let mut opened = Opened::new(file, true).expect("opened");
+            if opened.direct_fd().is_none() {
+                println!("SKIP: {}", opened.path);
+                return;
+            }
+            opened.facts.offload = offload;
+            let base = crate::transfer::Geometry {
+                direct: false,
+                whole: false,
+                mem: 1,
+                block: 1,
+                page: sys::page_size(),
+                window: 1 << 20,
+                bounce: 0,
+                pass: 1 << 20,
+                cold_pass: 1 << 20,
+                heavy: 1 << 20,
+                ahead: 1 << 20,
+                tries: 1,
+                middle: 1 << 16,
+            };
+            let shared = FileShared::new(Arc::new(opened), base, Retired::default());
+            assert_eq!(shared.must_offload(), offload);
+            for direction in [Direction::Read, Direction::Write] {
+                for pinned in [false, true] {
+                    let plain = shared.takes_plain(direction, 1 << 20, 65536, 0, pinned);
+                    assert_eq!(plain, !offload, "{direction:?}, pinned {pinned}");
+                }
+            }
+        }
     }
 }

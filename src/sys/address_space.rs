@@ -1,11 +1,11 @@
-//! A number that changes with the address space: what is kept about "this process" (an open
-//! pagemap) is stale in a child of fork.
+//! A number for each address space: state that belongs to one process (an open page map, a ring) is
+//! stale in a child of fork, and the number tells.
 //!
-//! May know: MADV_WIPEONFORK (Linux 4.14). Must not know: who asks.
+//! May know: MADV_WIPEONFORK (Linux 4.14). Must not know: which state is kept for the number.
 //!
-//! One page is wiped to zero in every child that gets a copy of the address space, by whatever call
-//! (fork, clone, a library that goes round the C library's handlers); a vfork child shares the page
-//! and the address space, so it keeps the number, rightly. Costs one load.
+//! The kernel wipes one page to zero in every child that gets a copy of the address space, whatever
+//! call made the child (fork, clone, a library that bypasses the C library's handlers). A vfork
+//! child shares the address space, and rightly sees its number. One load.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +19,8 @@ static LAST: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn generation() -> u64 {
     static WIPED: OnceLock<Option<usize>> = OnceLock::new();
     let Some(address) = *WIPED.get_or_init(wiped_page) else {
-        // Without the page, ask: one more system call per look, on kernels older than this crate
-        // needs.
+        // Without the page the process id serves, at one more system call. Only kernels older than
+        // this crate needs lack the page.
         // SAFETY: getpid takes nothing and can't fail.
         return unsafe { libc::getpid() } as u64;
     };
@@ -39,10 +39,10 @@ pub(crate) fn generation() -> u64 {
     }
 }
 
-/// Maps the page. `None` if the kernel has no such page to give.
+/// Maps the page. `None` if the kernel refuses the mapping or the advice.
 fn wiped_page() -> Option<usize> {
     let bytes = super::page_size();
-    // SAFETY: a new anonymous mapping where the kernel likes: no memory of anybody's is replaced.
+    // SAFETY: a new anonymous mapping at an address that the kernel chooses replaces no other.
     let page = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -58,7 +58,7 @@ fn wiped_page() -> Option<usize> {
     }
     // SAFETY: the range is the mapping just made.
     if unsafe { libc::madvise(page, bytes, libc::MADV_WIPEONFORK) } != 0 {
-        // SAFETY: nobody else knows the mapping.
+        // SAFETY: the mapping was made above, and its address was given to nobody.
         unsafe { libc::munmap(page, bytes) };
         return None;
     }

@@ -1,10 +1,11 @@
 //! The system calls and kernel structs that no crate offers, each behind one safe or clearly unsafe
 //! function.
 //!
-//! May know: libc and the kernel's uapi headers. Must not know: buffers, requests, engines. No
-//! policy: an errno is handed up as it came.
+//! May know: libc and the kernel's uapi headers. Must not know: buffers, requests, engines. An errno
+//! is returned as the kernel gave it; no function here decides what follows from it.
 
 pub(crate) mod address_space;
+pub(crate) mod descriptor;
 pub(crate) mod pagemap;
 pub(crate) mod populate;
 pub(crate) mod procmap;

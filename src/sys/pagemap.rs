@@ -1,12 +1,12 @@
 //! /proc/self/pagemap: what the page tables say of each page of this process, read without touching
 //! the page.
 //!
-//! May know: the file and its bits (Documentation/admin-guide/mm/pagemap.rst). Must not know: what
-//! a request needs of a page.
+//! May know: the file and its bits (Documentation/admin-guide/mm/pagemap.rst). Must not know: which
+//! of its pages a request may use.
 //!
 //! The file belongs to the address space in which it was opened: after fork, the child's reads
-//! through an inherited descriptor show the parent's pages. Whoever keeps one compares
-//! [`super::address_space::generation`].
+//! through an inherited descriptor show the parent's pages. A caller that keeps the file open
+//! compares [`super::address_space::generation`].
 
 use std::fs::File;
 use std::io;
@@ -79,9 +79,9 @@ impl Pagemap {
         })
     }
 
-    /// Reads the entries of the pages from number `first_page_index` on (address divided by the
-    /// page size). Gives how many entries were read: fewer than asked for at the end of the address
-    /// space. One system call.
+    /// Reads the entries of the pages from number `first_page_index` (address divided by the page
+    /// size) on. Returns how many entries were read: fewer than `entries` holds at the end of the
+    /// address space. One system call.
     pub(crate) fn read(&self, first_page_index: usize, entries: &mut [u64]) -> io::Result<usize> {
         let Some(offset) = (first_page_index as u64)
             .checked_mul(8)
@@ -97,8 +97,8 @@ impl Pagemap {
         Ok(self.file.read_at(bytes, offset)? / 8)
     }
 
-    /// The first run of zero pages (small or huge) in `start..end`, both page aligned; an empty one
-    /// at `end` if there is none. PAGEMAP_SCAN, Linux 6.7: ENOTTY before. One system call.
+    /// The first run of zero pages (small or huge) in `start..end`, both page aligned; an empty run
+    /// at `end` if the range has none. PAGEMAP_SCAN, Linux 6.7: ENOTTY before. One system call.
     pub(crate) fn zero_pages(&self, start: usize, end: usize) -> io::Result<Range<usize>> {
         self.first_run(Scan {
             start: start as u64,

@@ -1,8 +1,8 @@
 //! PROCMAP_QUERY on /proc/self/maps (Linux 6.11): which mapping covers one address, without reading
 //! the whole text.
 //!
-//! May know: the ioctl and its struct (include/uapi/linux/fs.h). Must not know: which mappings are
-//! good for what.
+//! May know: the ioctl and its struct (include/uapi/linux/fs.h). Must not know: which mappings a
+//! request may use.
 //!
 //! Like the page map, the file belongs to the address space in which it was opened.
 
@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// `struct procmap_query` of Linux 6.11. The kernel takes longer and shorter ones by the `size`
-/// field.
+/// `struct procmap_query` of Linux 6.11. Its `size` field tells the kernel which version of the
+/// struct a caller has.
 #[repr(C)]
 #[derive(Default)]
 struct Query {
@@ -41,14 +41,14 @@ const SHARED: u64 = 0x08;
 /// `_IOWR('f', 17, struct procmap_query)`.
 const PROCMAP_QUERY: libc::Ioctl = libc::_IOWR::<Query>(b'f' as u32, 17);
 
-/// One mapping, as far as anybody here asks.
+/// One mapping: the fields of the answer that this crate uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mapping {
     /// The first address.
     pub(crate) start: usize,
     /// The address behind the last one.
     pub(crate) end: usize,
-    /// May be written.
+    /// PROT_WRITE.
     pub(crate) writable: bool,
     /// MAP_SHARED.
     pub(crate) shared: bool,

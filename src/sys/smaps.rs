@@ -1,6 +1,6 @@
-//! `/proc/self/smaps`: which mappings no fault handler of user space stands behind.
+//! `/proc/self/smaps`: the mappings whose faults the kernel resolves alone.
 //!
-//! May know: the format of proc_pid_smaps(5). Must not know: why somebody asks.
+//! May know: the format of proc_pid_smaps(5). Must not know: what the ranges are used for.
 //!
 //! Nothing cheaper tells that a mapping is watched by a userfaultfd: PROCMAP_QUERY (Linux 6.11) has
 //! no such flag. The kernel walks the page tables of the whole process for an answer, which takes

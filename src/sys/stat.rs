@@ -1,7 +1,8 @@
-//! What the kernel says of a file: the fields of statx(2) that speak of direct I/O, and the kind of
-//! its filesystem.
+//! What the kernel says of a file: its kind and size, the fields of statx(2) that speak of direct
+//! I/O, and its filesystem.
 //!
-//! May know: statx, fstatfs, fcntl. Must not know: what is made of the answers.
+//! May know: statx, fstat, fstatfs, the ioctls of block devices, uname. Must not know: which path a
+//! file takes by the answers.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -60,30 +61,101 @@ pub(crate) fn sector_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
     }
 }
 
-/// The magic number of the filesystem, see fstatfs(2).
-pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<i64> {
-    // SAFETY: statfs is plain old data, for which zero is a value.
-    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+/// The capacity of a block device in bytes (BLKGETSIZE64).
+pub(crate) fn device_bytes(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    // _IOR(0x12, 114, size_t), whose size is part of the number.
+    const BLKGETSIZE64: libc::Ioctl = if size_of::<usize>() == 8 {
+        0x8008_1272_u32 as libc::Ioctl
+    } else {
+        0x8004_1272_u32 as libc::Ioctl
+    };
+    let mut bytes = 0u64;
+    // SAFETY: the ioctl writes eight bytes, which are ours. What is no block device refuses it.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), BLKGETSIZE64, &mut bytes) } {
+        0 => Ok(bytes),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The type bits of st_mode, and the size in bytes, see fstat(2).
+pub(crate) fn kind_and_bytes(fd: BorrowedFd<'_>) -> io::Result<(libc::mode_t, u64)> {
+    // SAFETY: stat is plain old data, for which zero is a value.
+    let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
     // SAFETY: the struct is ours.
-    match unsafe { libc::fstatfs(fd.as_raw_fd(), &mut stat) } {
-        0 => Ok(stat.f_type as i64),
+    match unsafe { libc::fstat64(fd.as_raw_fd(), &mut stat) } {
+        0 => Ok((stat.st_mode & libc::S_IFMT, stat.st_size as u64)),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// The status flags of an open file: access mode, O_APPEND, O_DIRECT.
-pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> io::Result<i32> {
-    // SAFETY: F_GETFL takes no pointer.
-    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) } {
-        flags if flags >= 0 => Ok(flags),
+/// The filesystem that holds a file; of a device, the one that holds its node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filesystem {
+    /// Its magic number.
+    pub(crate) magic: i64,
+    /// It counts neither blocks nor files: nothing of it is stored anywhere (simple_statfs).
+    pub(crate) counts_nothing: bool,
+}
+
+/// See fstatfs(2).
+pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<Filesystem> {
+    // SAFETY: statfs is plain old data, for which zero is a value.
+    let mut stat: libc::statfs64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct is ours.
+    match unsafe { libc::fstatfs64(fd.as_raw_fd(), &mut stat) } {
+        0 => Ok(Filesystem {
+            magic: stat.f_type as i64,
+            counts_nothing: stat.f_blocks == 0 && stat.f_bfree == 0 && stat.f_files == 0,
+        }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Whether the file has a position at all: lseek(2) answers ESPIPE for what pread(2) does.
-pub(crate) fn seekable(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: lseek takes no pointer, and moving by nothing changes nothing.
-    unsafe { libc::lseek64(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 }
+/// The kernel's release, as (major, minor), see uname(2); (0, 0) where it can't be read.
+pub(crate) fn kernel_release() -> (u32, u32) {
+    // SAFETY: utsname is plain old data, for which zero is a value.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct is ours.
+    if unsafe { libc::uname(&mut names) } != 0 {
+        return (0, 0);
+    }
+    release(names.release.iter().map(|&byte| byte as u8))
+}
+
+fn release(text: impl Iterator<Item = u8>) -> (u32, u32) {
+    let mut numbers = [0u32; 2];
+    let mut at = 0;
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                numbers[at] = numbers[at]
+                    .saturating_mul(10)
+                    .saturating_add(u32::from(byte - b'0'));
+            }
+            b'.' if at == 0 => at = 1,
+            _ => break,
+        }
+    }
+    (numbers[0], numbers[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_two_numbers() {
+        for (text, numbers) in [
+            ("6.1.0-39-amd64", (6, 1)),
+            ("6.18.44-fc-v857", (6, 18)),
+            ("5.14.0-570.el9.x86_64\0\0", (5, 14)),
+            ("7.2-rc1", (7, 2)),
+            ("", (0, 0)),
+        ] {
+            assert_eq!(release(text.bytes()), numbers, "{text}");
+        }
+        assert!(kernel_release() > (4, 0));
+    }
 }
 
 const _: () = assert!(size_of::<libc::statx>() == 0x100);

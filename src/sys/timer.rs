@@ -1,15 +1,18 @@
-//! A timer that is a descriptor, timerfd_create(2): for reactors whose own timers may not be
-//! switched on.
+//! A timer that is a descriptor, timerfd_create(2): for a runtime that was built without its time
+//! driver.
+//!
+//! May know: timerfd. Must not know: which requests have a deadline.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+/// The descriptor becomes readable when the time that was set is over.
 pub(crate) struct Timer(OwnedFd);
 
 impl Timer {
-    /// A timer that is not set. Reading it is of no interest, so nothing has to be done when it has
-    /// run out.
+    /// A timer that is not set. Its descriptor is polled and never read: setting it anew also makes
+    /// it unreadable again.
     pub(crate) fn new() -> io::Result<Timer> {
         // SAFETY: the call takes no pointer.
         let fd = unsafe {
@@ -25,10 +28,10 @@ impl Timer {
         Ok(Timer(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Sets it, counted from now; it becomes readable then. Takes back what it was set to before,
-    /// and whether it had run out.
+    /// The descriptor becomes readable after `time`, counted from now. An earlier setting is
+    /// replaced, even one whose time is over.
     pub(crate) fn set(&self, time: Duration) {
-        // Zero would switch it off.
+        // A time of zero would switch the timer off.
         let time = time.max(Duration::from_nanos(1));
         let seconds = libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX);
         let it_value = libc::timespec {
@@ -42,8 +45,8 @@ impl Timer {
             },
             it_value,
         };
-        // SAFETY: the struct is ours and lives for the call. It fails for a bad descriptor or a bad
-        // time only, and these are good.
+        // SAFETY: the struct lives on this stack frame for the call. The call fails only for a bad
+        // descriptor or a bad time; the descriptor is ours, and the time is in range.
         unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &once, std::ptr::null_mut()) };
     }
 }

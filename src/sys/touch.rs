@@ -1,27 +1,27 @@
 //! Touching one word of foreign memory through the kernel: a bad address is an errno, not a signal.
 //!
-//! May know: the futex calls that read or write a user word. Must not know: why somebody wants the
-//! page.
+//! May know: the futex calls that read or write a user word. Must not know: what the page is
+//! wanted for.
 //!
-//! For the few kinds of memory that can be touched but not populated (memfd_secret, `[vvar]`), and
-//! kernels without MADV_POPULATE. The futex calls read and write the word with the page fault
-//! handler at work (kernel/futex/requeue.c, waitwake.c), need no privilege, and no sandbox that
-//! lets threads run forbids them, unlike process_vm_readv. One system call a page.
+//! Two uses: memory that can be touched but not populated (memfd_secret, `[vvar]`), and kernels
+//! without MADV_POPULATE. The futex calls read and write the word with page faults enabled
+//! (kernel/futex/requeue.c, waitwake.c) and need no privilege. A sandbox that allows threads allows
+//! futex, which it need not do for process_vm_readv. One system call a page.
 
 use super::Errno;
 use std::sync::atomic::AtomicU32;
 
-/// `FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0x5a5)`: add nothing, and compare with a number that
-/// the word hardly ever has. If it does, one waiter on that word wakes without cause, which every
-/// user of a futex must expect.
+/// `FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0x5a5)`: adds 0, and compares the word with a number
+/// that it seldom holds. Where the word does hold it, one waiter on the word wakes without cause;
+/// every user of a futex must expect that.
 const ADD_NOTHING: usize = (1 << 28) | 0x5a5;
 
-/// Reads the four bytes at `address` (a multiple of 4) and drops them.
+/// Reads the four bytes at `address`, a multiple of 4.
 pub(crate) fn read(address: usize) -> Result<(), Errno> {
     let own = AtomicU32::new(0);
-    // SAFETY: CMP_REQUEUE with nobody to wake and nobody to requeue reads the first word, compares
-    // it, and changes nothing. The private flag keeps it from looking for the file behind the page.
-    // `own` outlives the call.
+    // SAFETY: CMP_REQUEUE that wakes no waiter and requeues none reads the first word, compares it,
+    // and changes nothing. With the private flag it does not search the file behind the page. `own`
+    // outlives the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -35,7 +35,7 @@ pub(crate) fn read(address: usize) -> Result<(), Errno> {
     };
     match result {
         0.. => Ok(()),
-        // The word differs from the 0 compared with: it was read.
+        // EAGAIN says that the word is not 0, so the word was read.
         _ => match super::errno() {
             libc::EAGAIN => Ok(()),
             errno => Err(errno),
@@ -43,11 +43,11 @@ pub(crate) fn read(address: usize) -> Result<(), Errno> {
     }
 }
 
-/// Writes the four bytes at `address` (a multiple of 4) back as they are, atomically.
+/// Writes the four bytes at `address`, a multiple of 4, back as they are, atomically.
 pub(crate) fn write(address: usize) -> Result<(), Errno> {
     let own = AtomicU32::new(0);
-    // SAFETY: WAKE_OP adds 0 to the second word atomically, so no contents change, whoever else
-    // writes there. Nobody waits on `own`, which outlives the call.
+    // SAFETY: WAKE_OP adds 0 to the second word atomically, so no contents change, even if another
+    // thread writes there. No thread waits on `own`, which outlives the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_futex,

@@ -69,8 +69,8 @@ const MIDDLE: usize = 64 << 10;
 pub(crate) struct Geometry {
     /// False: the file has no direct path, and everything is sent to the page cache.
     pub(crate) direct: bool,
-    /// True: nothing may be split (a file opened to append); everything goes to the page cache in
-    /// one piece.
+    /// True: nothing may be split (a file opened to append, a file that the kernel makes up as it
+    /// is read); each request is one call by the buffered descriptor.
     pub(crate) whole: bool,
     /// A direct request's addresses are multiples of this.
     pub(crate) mem: usize,

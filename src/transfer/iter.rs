@@ -1,21 +1,21 @@
-//! Where a request stands in its memory: the kernel's `iov_iter`, over addresses only.
+//! The cursor of a request over its memory: the kernel's `iov_iter`, over addresses only.
 //!
-//! Knows lengths and addresses. Never looks behind an address.
+//! May know: lengths and addresses. Must not read the memory at an address.
 
-/// One contiguous piece of memory. The same layout as `struct iovec`, with the address as a number:
-/// nothing here may follow it.
+/// One contiguous piece of memory. The address is a number, because nothing in this layer may read
+/// the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Segment {
     pub(crate) addr: usize,
     pub(crate) len: usize,
 }
 
-/// The end of what a process can map without asking for more than the usual address space
-/// (TASK_SIZE_MAX).
+/// The end of the addresses that the kernel maps unless a process asks for the larger address space
+/// of five-level page tables (DEFAULT_MAP_WINDOW).
 #[cfg(target_arch = "x86_64")]
 pub(crate) const USER_END: usize = (1 << 47) - 4096;
-/// The end of what a process can map. Nothing is refused that the kernel might take: half of all
-/// addresses are the kernel's everywhere.
+/// The end of the addresses that a process can map. Half of all addresses, which is at least as many
+/// as any kernel gives a process: no address is refused that the kernel would take.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const USER_END: usize = usize::MAX / 2;
 
@@ -30,8 +30,8 @@ pub(crate) enum Segments {
 pub(crate) const MAX_RW_COUNT: usize = 0x7fff_f000;
 
 impl Segments {
-    /// The segments of preadv(2). A vector of one is cut to what one call moves before anything
-    /// else is asked (`__import_iovec_ubuf`).
+    /// The segments of preadv(2). A vector of one piece is cut to the most that one call moves,
+    /// before any other check (`__import_iovec_ubuf`).
     pub(crate) fn vector(segments: impl Iterator<Item = Segment>) -> Segments {
         let all: Box<[Segment]> = segments.collect();
         match all[..] {
@@ -50,7 +50,7 @@ impl Segments {
         }
     }
 
-    /// All bytes, or `None` where the sum or one segment is more than a signed size holds
+    /// The sum of the lengths, or `None` if it or one length is more than a signed size holds
     /// (`import_iovec`: EINVAL).
     pub(crate) fn total(&self) -> Option<usize> {
         let mut sum = 0usize;
@@ -66,7 +66,7 @@ impl Segments {
         self.as_slice().len()
     }
 
-    /// Whether all of it lies where a process can have memory at all (`access_ok`).
+    /// Whether all segments lie at addresses that a process can map (`access_ok`).
     pub(crate) fn are_user_addresses(&self) -> bool {
         self.as_slice().iter().all(|segment| {
             segment
@@ -76,7 +76,7 @@ impl Segments {
         })
     }
 
-    /// For a call of the kernel's.
+    /// The segments as the kernel's struct, for a system call.
     pub(crate) fn to_iovecs(&self) -> Vec<libc::iovec> {
         let iovec = |segment: &Segment| libc::iovec {
             iov_base: std::ptr::with_exposed_provenance_mut(segment.addr),
@@ -116,7 +116,7 @@ impl IovIter {
         }
     }
 
-    /// Moves past `bytes`. Past the end it stays at the end.
+    /// Moves the cursor forward by `bytes`, at most to the end.
     pub(crate) fn advance(&mut self, mut bytes: usize) {
         while bytes > 0 {
             let Some(segment) = self.segments.as_slice().get(self.index) else {
@@ -129,7 +129,8 @@ impl IovIter {
         }
     }
 
-    /// The pieces of the next `len` bytes after the next `skip`, in order.
+    /// The pieces of the next `len` bytes, `skip` bytes after the cursor, in order. Empty pieces are
+    /// left out.
     pub(crate) fn pieces(&self, skip: usize, len: usize) -> impl Iterator<Item = Segment> + '_ {
         let mut skip = skip;
         let mut left = len;
@@ -152,7 +153,7 @@ impl IovIter {
             })
     }
 
-    /// What is contiguous from here on.
+    /// The contiguous bytes from the cursor on: the rest of its segment. Empty at the end.
     pub(crate) fn current(&self) -> Segment {
         match self.segments.as_slice().get(self.index) {
             Some(segment) => Segment {

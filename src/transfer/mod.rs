@@ -11,10 +11,10 @@
 //! # Why it ends
 //!
 //! The measure is `(bytes left, budget, rank of the stage)`, compared in that order. Every step
-//! makes it fall strictly: moved bytes lower the first; a pass that moved nothing lowers the
-//! second; and within one pass the stages come in one order only (look, then fault in or submit or
-//! copy, then the second half of a bounce). At budget 0 the rest goes down the buffered path, once,
-//! and whatever that answers is the end. Debug builds assert it on every step.
+//! makes the measure fall strictly: moved bytes lower the first part; a pass that moved nothing
+//! lowers the second; and within one pass the stages come in one order only (look, then fault in or
+//! submit or copy, then the second half of a bounce). At budget 0 the page cache takes the rest, and
+//! its answer is the result. Debug builds assert the measure on every step.
 
 mod geometry;
 mod iter;

@@ -182,3 +182,30 @@ pub(crate) fn forbid(calls: &[libc::c_long], errno: i32) {
         assert_eq!(result, 0, "seccomp: {result}, errno {}", sys::errno());
     }
 }
+
+/// Runs `body` in a child of this process, as the user that this process is now, when this process
+/// has ended. Only for a child of `watched` with one thread of its own.
+pub(crate) fn after_this_process(body: impl FnOnce()) {
+    let (reader, writer) = sys::pipe();
+    // SAFETY: the child waits, and then runs a test's own cleaning up, which allocates: the other
+    // threads of a watched child (libtest's main thread) only wait at this time.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: errno {}", sys::errno());
+    if pid > 0 {
+        // Open until this process ends.
+        std::mem::forget(writer);
+        std::mem::forget(body);
+        return;
+    }
+    drop(writer);
+    // SAFETY: a session of its own, so that the watchdog's signal to the group spares it.
+    unsafe { libc::setsid() };
+    let mut byte = [0];
+    let _ = std::fs::File::from(reader).read(&mut byte);
+    // Every descriptor that was inherited holds a file on the mount.
+    // SAFETY: no other code of this process runs after this.
+    unsafe { libc::close_range(3, !0, 0) };
+    body();
+    // SAFETY: no destructor of the parent's may run here.
+    unsafe { libc::_exit(0) };
+}

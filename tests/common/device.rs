@@ -3,7 +3,7 @@
 
 use super::files;
 use super::sys;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs a program and gives what it printed, or what went wrong.
@@ -21,11 +21,11 @@ pub(crate) fn run(command: &mut Command) -> Result<String, String> {
 }
 
 /// A mount that goes away with the value.
-pub(crate) struct Mounted<'a>(pub(crate) &'a Path);
+pub(crate) struct Mounted(pub(crate) PathBuf);
 
-impl Drop for Mounted<'_> {
+impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).output();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
     }
 }
 

@@ -272,3 +272,24 @@ pub(crate) fn open(path: &std::path::Path, flags: i32) -> io::Result<std::fs::Fi
 pub(crate) fn fd_of(file: &impl AsRawFd) -> RawFd {
     file.as_raw_fd()
 }
+
+/// The flags of the open file (F_GETFL).
+pub(crate) fn status_flags(fd: RawFd) -> i32 {
+    // SAFETY: numbers only.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    assert!(flags >= 0, "F_GETFL: errno {}", errno());
+    flags
+}
+
+/// A write lock on the whole file, set or asked for by one of fcntl's commands; gives the kind of
+/// lock that the kernel says there is.
+pub(crate) fn record_lock(fd: RawFd, command: i32) -> Result<i16, i32> {
+    // SAFETY: an all-zero flock is a valid value of the plain C struct.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as i16;
+    // SAFETY: the struct is ours and lives for the call.
+    match unsafe { libc::fcntl(fd, command, &mut lock) } {
+        0 => Ok(lock.l_type),
+        _ => Err(errno()),
+    }
+}

@@ -3,7 +3,7 @@
 use super::{ours, theirs};
 use crate::common::device::{Loop, SECTORS};
 use crate::common::mapping::{Mapping, patterned};
-use crate::common::sys::{self, fd_of};
+use crate::common::sys::{self, PAGE, fd_of};
 use crate::common::{files, setup, skip};
 use nofault::{Engine, File, IoPath, OpenOptions, Policy};
 
@@ -112,5 +112,40 @@ fn a_long_request_on_registered_memory_reads_a_device_whole_and_at_its_end() {
             assert_eq!(got.unwrap(), count);
             assert!(buffer[..count] == expected[offset..][..count]);
         }
+    });
+}
+
+/// A buffer that starts inside a page needs more than one bio for 1 MiB. Where the memory of a later
+/// bio is bad, the device answers EIO, although nothing is wrong with it: the count of the good
+/// bytes is the answer, as of the buffered path.
+#[test]
+fn memory_that_turns_bad_in_a_later_bio_is_no_error_of_the_device() {
+    let name = "memory_that_turns_bad_in_a_later_bio_is_no_error_of_the_device";
+    each_pair(name, |engine, a, b| {
+        let (plain, file) = (b.open(), open(engine, a));
+        let len = 1 << 20;
+        for good_pages in [256, 255, 200, 1] {
+            let memory = Mapping::anon(len + PAGE);
+            memory.fill(0..len + PAGE, 9);
+            memory.protect(good_pages * PAGE..len + PAGE, libc::PROT_NONE);
+            for skew in [512, 4, 2048] {
+                for write in [true, false] {
+                    for policy in [Policy::Look, Policy::Offload, Policy::Trust] {
+                        let seg = (memory.address() + skew, len);
+                        let expected = theirs(fd_of(&plain), write, seg, 4096);
+                        let got = ours(engine, &file, write, seg, 4096, policy);
+                        assert_eq!(
+                            got, expected,
+                            "write {write}, {good_pages} good pages, skew {skew}, {policy:?}"
+                        );
+                    }
+                }
+            }
+        }
+        let (left, right) = (std::fs::File::open(a.path()).unwrap(), &plain);
+        assert!(
+            sys::read_range(fd_of(&left), 0, DEVICE) == sys::read_range(fd_of(right), 0, DEVICE),
+            "the devices' bytes"
+        );
     });
 }

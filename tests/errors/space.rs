@@ -137,7 +137,7 @@ fn a_full_filesystem_refuses_as_for_pwrite() {
         {
             crate::common::skip!(name, "{reason}");
         }
-        let mounted = Mounted(&here);
+        let mounted = Mounted(here.clone());
         until_it_is_full(
             &setup::engine(backend),
             &here.join("a"),
@@ -171,7 +171,7 @@ fn a_full_disk_filesystem_refuses_as_for_pwrite() {
         if let Err(reason) = made {
             crate::common::skip!(name, "{reason}");
         }
-        let mounted = Mounted(&here);
+        let mounted = Mounted(here.clone());
         until_it_is_full(
             &setup::engine(backend),
             &here.join("a"),

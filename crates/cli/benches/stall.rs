@@ -3,7 +3,7 @@
 //!
 //! To reach, for nofault: the 99.9th percentile of the warm reads beside cold requests at most 1.5
 //! of what it is alone. It is printed at the end, as medians of rounds that took turns. What is
-//! measured, and how, is told in `stall`, which `nofault bench --stall` shares.
+//! measured, and how, is told in `rig`, which `nofault stall` shares.
 //!
 //! See `common` for the environment. `NOFAULT_COLD_DIR` names a directory for the file of the cold
 //! requests, on another disk than `NOFAULT_DIR`; a loop device over memory unless told, which takes
@@ -17,18 +17,15 @@ mod tokio_uring_peer;
 
 // The program's, in the places where they are in the program. Of what they hold, their tests too,
 // this bench uses a part.
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../src/faults/mod.rs"]
+mod faults;
 #[allow(dead_code, unused_imports)]
-#[path = "../src/check/mod.rs"]
-mod check;
-#[allow(unused_imports)]
-#[path = "../src/median.rs"]
-mod median;
+#[path = "../src/figures/mod.rs"]
+mod figures;
 #[allow(dead_code, unused_imports)]
-#[path = "../src/bench/stall/mod.rs"]
-mod stall;
-#[allow(dead_code, unused_imports)]
-#[path = "../src/units.rs"]
-mod units;
+#[path = "../src/stall/rig/mod.rs"]
+mod rig;
 
 use std::io;
 use std::path::PathBuf;
@@ -38,12 +35,12 @@ use std::time::Duration;
 use common::{MIB, Mode, TestFile};
 use io_uring::squeue::Flags;
 use nofault::Engine;
-use stall::bare::{self, Bare};
-use stall::cold::Scale;
-use stall::nofault::{ENGINE_DEPTH, Nofault};
-use stall::place::{ColdFile, open_direct};
-use stall::stream::Limits;
-use stall::{Bench, Column, Peer, table};
+use rig::bare::{self, Bare};
+use rig::cold::Scale;
+use rig::nofault::{ENGINE_DEPTH, Nofault};
+use rig::place::{ColdFile, open_direct};
+use rig::stream::Limits;
+use rig::{Bench, Column, Peer, table};
 use tokio_uring_peer::TokioUring;
 
 fn columns(warm: &TestFile, cold: &ColdFile) -> Vec<Column<'static>> {

@@ -6,18 +6,19 @@
 
 mod bench;
 mod check;
-mod check_command;
-mod engine;
-mod facts;
-mod median;
+mod compare;
+mod faults;
+mod figures;
+mod ground;
 mod probe;
-mod text;
-mod units;
+mod report;
+mod run;
+mod stall;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 /// Direct I/O on io_uring whose submission never takes a page fault.
 #[derive(Parser)]
@@ -41,29 +42,14 @@ enum Command {
     /// Say what direct I/O and io_uring can do for a file or a directory
     Probe(probe::Arguments),
     /// See which ways of doing I/O survive in a directory: the aio and page-fault regressions
-    Check(check_command::Arguments),
+    Check(check::Arguments),
 }
-
-/// Which back end the engine is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendChoice {
-    /// io_uring where it is allowed, threads elsewhere
-    Auto,
-    /// io_uring or nothing
-    Uring,
-    /// Worker threads with pread and pwrite
-    Threads,
-}
-
-/// What a subcommand ends with: the exit status, or one line that says what went wrong and what to
-/// do.
-pub(crate) type Outcome = Result<ExitCode, String>;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
-        Command::Check(arguments) => check_command::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
     };
     match outcome {
         Ok(status) => status,
@@ -72,17 +58,6 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "nofault: {line}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Writes to standard output; a reader that went away (`| head`) is no failure and no panic.
-pub(crate) fn print(text: &str) -> Result<(), String> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to standard output: {error}"))
-        }
-        _ => Ok(()),
     }
 }
 

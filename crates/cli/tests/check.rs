@@ -4,17 +4,20 @@
 
 // The program uses what these tests do not.
 #[allow(dead_code, unused_imports)]
-#[path = "../src/check/mod.rs"]
-mod check;
+#[path = "../src/faults/mod.rs"]
+mod faults;
+#[allow(dead_code, unused_imports)]
+#[path = "../src/check/suite/mod.rs"]
+mod suite;
 
 use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use check::cell::Cell;
-use check::watch::{self, Report};
-use check::{Column, Verdict, scenarios};
 use nofault::Backend;
+use suite::cell::Cell;
+use suite::watch::{self, Report};
+use suite::{Column, Verdict, scenarios};
 
 const CELL: &str = "NOFAULT_CHECK_CELL";
 const LIMIT: Duration = Duration::from_secs(120);

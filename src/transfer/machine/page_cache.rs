@@ -1,5 +1,17 @@
 //! The page cache: ragged edges of writes, memory that no direct request takes, files without a
 //! direct path, and the last resort of every other route.
+//!
+//! # The end of space
+//!
+//! A direct write that is refused for want of space (ENOSPC, EDQUOT), at once or after a short
+//! count, is continued by the page cache until the page cache refuses too. So the count is the one
+//! that pwrite(2) reaches *on this filesystem at this moment*. It may differ from the count of a
+//! pwrite on another filesystem that was filled alike by pwrite alone: a filesystem's own
+//! bookkeeping depends on the path. Measured on ext4 of 64 MiB, filled by 140 to 220 writes a run:
+//! in 14 of 21 runs the file ended up to 32 KiB shorter than by pwrite, in 3 longer, in 4 alike.
+//! The direct writes left up to seven blocks of extent tree where the buffered ones left one. At
+//! each shorter count a plain pwrite of the rest of that file, even after a sync, was answered with
+//! ENOSPC too. On btrfs the counts were equal in all 18 runs.
 
 use super::{Action, Errno, Geometry, Stage, Transfer};
 
@@ -42,7 +54,8 @@ impl Transfer {
                 self.not_pinnable |= direct && self.doubted && count >= len.min(page.max(block));
                 self.progress(count);
                 self.grow();
-                if self.rest() == 0 {
+                // What may not be split is one call, and the call's answer is the result.
+                if self.rest() == 0 || self.geometry.whole {
                     return self.finish(Ok(self.done_before));
                 }
                 // A short count is the end of the file, of the memory or of the space. One more

@@ -312,3 +312,45 @@ fn a_devices_own_write_error_is_told_by_the_write() {
         }
     }
 }
+
+/// Near the end of space a direct write is short, then refused. The page cache may still find room
+/// (it allocates in other units), and has the last word.
+#[test]
+fn at_the_end_of_space_the_page_cache_is_asked_until_it_refuses() {
+    let (total, page) = (1 << 20, 4096);
+    for refusal in [libc::ENOSPC, libc::EDQUOT] {
+        for direct_room in [0, page, 37 * page] {
+            for cached_room in [0, 700, 3 * page, 5 * page + 512_usize] {
+                let one = Segments::One(Segment {
+                    addr: ADDR,
+                    len: total,
+                });
+                let mut transfer = Transfer::new(
+                    Direction::Write,
+                    Trust::Full,
+                    Rc::new(real_geometry()),
+                    one,
+                    0,
+                    total,
+                );
+                let end = direct_room + cached_room;
+                let (result, steps) = run(&mut transfer, |action| {
+                    let (room, at): (usize, _) = match action {
+                        Action::Submit { offset, .. } => (direct_room, offset as usize),
+                        Action::Buffered { offset, .. } => (end, offset as usize),
+                        other => panic!("{other:?}"),
+                    };
+                    Event::Completed(match room.saturating_sub(at) {
+                        0 => Err(refusal),
+                        left => Ok(left),
+                    })
+                });
+                match end {
+                    0 => assert_eq!(result, Err(refusal)),
+                    end => assert_eq!(result, Ok(end)),
+                }
+                assert!(steps <= 4, "{steps} steps");
+            }
+        }
+    }
+}

@@ -9,10 +9,10 @@ use tokio_uring::buf::fixed::{FixedBuf, FixedBufRegistry};
 use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::fs::File;
 
-use crate::stall::futures::drive;
-use crate::stall::place::open_direct;
-use crate::stall::stream::{ColdRequest, Stream};
-use crate::stall::{BLOCK, DEPTH, Peer, warm_memory};
+use crate::rig::futures::drive;
+use crate::rig::place::open_direct;
+use crate::rig::stream::{ColdRequest, Stream};
+use crate::rig::{BLOCK, DEPTH, Peer, warm_memory};
 
 /// Memory that is mapped for ever.
 struct Foreign {

@@ -13,8 +13,8 @@ use super::memory::Memory;
 use super::meter::{Meter, Pass};
 use super::ring::Ring;
 use super::runner::Runner;
-use super::scratch::Scratch;
 use super::workload::{Access, Feed, Order};
+use crate::ground::scratch::Scratch;
 
 /// The buffered path.
 pub(crate) struct Buffered<'a> {

@@ -11,8 +11,9 @@ use super::meter::Pass;
 use super::nofault::Nofault;
 use super::ring::Ring;
 use super::runner::{Column, Runner};
-use super::scratch::Scratch;
-use crate::{BackendChoice, facts};
+use crate::ground::engine::BackendChoice;
+use crate::ground::facts;
+use crate::ground::scratch::Scratch;
 
 /// The runners.
 pub(crate) struct Columns<'a> {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::time::ClockId;
 
-use super::curve;
-use super::timeline::Timeline;
 use super::workload::DEPTH_MAX;
+use crate::figures::curve;
+use crate::figures::timeline::Timeline;
 
 /// Two kinds of round, because one ring cannot show both at their best: to time the submission
 /// alone it takes a system call of its own.

@@ -15,10 +15,10 @@ use nofault::{Engine, File, OpenOptions, Policy, PoolBuf, Timing};
 
 use super::meter::{Meter, Pass};
 use super::runner::Runner;
-use super::scratch::Scratch;
 use super::workload::{Access, DEPTH_MAX, Feed, Request};
-use crate::BackendChoice;
-use crate::engine::{self, FileFacts, RingFacts};
+use crate::ground::engine::BackendChoice;
+use crate::ground::engine::{self, FileFacts, RingFacts};
+use crate::ground::scratch::Scratch;
 
 /// The engine's column.
 pub(crate) struct Nofault<'a> {

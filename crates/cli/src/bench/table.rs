@@ -3,12 +3,9 @@
 
 use std::fmt::Write;
 
-use super::report::{Cell, Figures, Report, Setting};
-use crate::text::wrap;
-use crate::units;
-
-/// The widest line.
-pub(crate) const WIDTH: usize = 100;
+use super::figures::{Cell, Figures, Report};
+use crate::figures::units;
+use crate::report::table::{Paint, WIDTH, notes, ratio, setting};
 
 /// The figures of a line: in one name, and in the two lines of a narrow head.
 pub(crate) const FIGURES: [(&str, &str, &str); 8] = [
@@ -21,37 +18,6 @@ pub(crate) const FIGURES: [(&str, &str, &str); 8] = [
     ("CPU per request", "CPU per", "request"),
     ("against buffered", "against", "buffered"),
 ];
-
-/// How the text is adorned.
-#[derive(Clone, Copy)]
-pub(crate) struct Paint(pub(crate) bool);
-
-impl Paint {
-    fn wrap(self, code: &str, text: &str) -> String {
-        if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
-    pub(crate) fn bold(self, text: &str) -> String {
-        self.wrap("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.wrap("2", text)
-    }
-
-    /// A ratio, green or red from a twentieth away from 1.
-    pub(crate) fn ratio(self, text: &str, ratio: f64) -> String {
-        match ratio {
-            r if r >= 1.05 => self.wrap("32", text),
-            r if r <= 0.95 => self.wrap("31", text),
-            _ => text.to_owned(),
-        }
-    }
-}
 
 /// The whole table with its head and its notes.
 pub(crate) fn render(report: &Report, paint: Paint) -> String {
@@ -66,54 +32,6 @@ pub(crate) fn render(report: &Report, paint: Paint) -> String {
     }
     out.push('\n');
     out + &notes(&report.notes, report.interrupted, paint)
-}
-
-/// What stands below a table.
-pub(crate) fn notes(notes: &[String], interrupted: bool, paint: Paint) -> String {
-    let mut out = String::new();
-    for note in notes {
-        for (i, line) in wrap(note, WIDTH - 2).iter().enumerate() {
-            let _ = writeln!(
-                out,
-                "{}",
-                paint.dim(&format!("{} {line}", if i == 0 { '·' } else { ' ' }))
-            );
-        }
-    }
-    if interrupted {
-        let _ = writeln!(
-            out,
-            "{}",
-            paint.bold("Interrupted: these are the figures measured until then.")
-        );
-    }
-    out
-}
-
-/// What stands above a table.
-pub(crate) fn setting(setting: &Setting) -> String {
-    let flags = if setting.engine.flags.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", setting.engine.flags.join(" "))
-    };
-    let because = setting
-        .engine
-        .reason
-        .as_ref()
-        .map(|r| format!(", because {r}"))
-        .unwrap_or_default();
-    let facts = format!(
-        "nofault {} on Linux {}: {} file in {} ({}), {}, back end {}{flags}{because}",
-        setting.version,
-        setting.kernel,
-        units::size(setting.file_bytes),
-        setting.dir,
-        setting.filesystem,
-        setting.file.path,
-        setting.engine.backend
-    );
-    wrap(&facts, WIDTH).join("\n") + "\n"
 }
 
 fn head(paint: Paint) -> String {
@@ -161,20 +79,6 @@ pub(crate) fn figures(f: &Figures) -> [String; 8] {
     ]
 }
 
-/// A ratio to the buffered column.
-pub(crate) fn ratio(ratio: Option<f64>) -> String {
-    ratio.map_or_else(
-        || "-".into(),
-        |r| {
-            if r >= 99.95 {
-                format!("{r:.0}x")
-            } else {
-                format!("{r:.2}x")
-            }
-        },
-    )
-}
-
 fn figures_line(name: &str, f: &Figures, paint: Paint) -> String {
     let cells = figures(f);
     let text = columns(name, cells.each_ref().map(String::as_str));
@@ -197,11 +101,12 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::RowReport;
+    use super::super::figures::RowReport;
     use super::super::runner::Column;
     use super::super::workload;
     use super::*;
-    use crate::engine::{Alignment, FileFacts, RingFacts};
+    use crate::ground::engine::{Alignment, FileFacts, RingFacts};
+    use crate::report::setting::Setting;
 
     fn report(scale: f64) -> Report {
         let figures = Figures {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::memory::Memory;
-use crate::units;
+use crate::figures::units;
 
 /// Whether requests fill memory or send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

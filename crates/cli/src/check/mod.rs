@@ -1,43 +1,295 @@
-//! Scenarios that direct I/O has to survive, and what runs them: `nofault check` and
-//! `tests/check.rs` share this tree.
+//! `nofault check DIR`: the command line, the order of the cells, and the exit status.
 //!
-//! A [`Scenario`] is run in several [`Column`]s, that is, ways of doing I/O. Each such cell runs in
-//! a process of its own, see [`watch`], because a way of doing I/O may well never return.
-//!
-//! May know: nofault's public API, libc, the io-uring crate (for the column that is a plain ring).
-//! Must not know: the command line.
+//! Knows the command line and the shared [`suite`] of scenarios. Each cell gets a directory
+//! of its own inside one private directory in DIR; both are removed, also after a signal.
 
-pub(crate) mod cell;
-pub(crate) mod column;
-pub(crate) mod context;
-pub(crate) mod fuse;
-pub(crate) mod io;
-pub(crate) mod memory;
-pub(crate) mod model;
-pub(crate) mod pattern;
-pub(crate) mod processes;
-pub(crate) mod race;
-pub(crate) mod scenarios;
-pub(crate) mod stacks;
-pub(crate) mod userfault;
-pub(crate) mod verdict;
-pub(crate) mod watch;
-mod ways;
+mod columns;
+mod json;
+mod place;
+pub(crate) mod suite;
+mod table;
 
-pub(crate) use column::Column;
-pub(crate) use context::Context;
-pub(crate) use verdict::{Outcome, Stop, Verdict};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-/// One story that must end well, whichever way the I/O is done.
-pub(crate) struct Scenario {
-    /// What it is called on the command line: words with hyphens.
-    pub(crate) name: &'static str,
-    /// Where the idea comes from, such as `generic/708`; empty for our own.
-    pub(crate) number: &'static str,
-    /// What it does and what must hold, in one sentence.
-    pub(crate) story: &'static str,
-    /// Whether another seed makes another run: what `--soak` repeats.
-    pub(crate) randomised: bool,
-    /// Runs in a process, and an empty directory, of its own.
-    pub(crate) run: fn(&Context) -> Outcome,
+use self::suite::cell::Cell;
+use self::suite::watch::{self, Report};
+use self::suite::{Column, Scenario, Verdict, column, scenarios};
+use place::Place;
+use table::Table;
+
+/// What `nofault check` takes.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to check: any directory that can be written, on the filesystem in question
+    #[arg(required_unless_present_any = ["list", "cell"])]
+    dir: Option<PathBuf>,
+    /// Run only scenarios whose name or number contains this; may be given again
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Print one JSON document instead of the table
+    #[arg(long)]
+    json: bool,
+    /// List the scenarios and what they do
+    #[arg(long)]
+    list: bool,
+    /// Repeat the randomised scenarios with changing seeds for this long
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<u64>,
+    /// The seed of the randomised scenarios, or the first one of a soak
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What carries out the requests of the nofault column
+    #[arg(long, value_name = "auto|uring|threads", default_value = "auto", value_parser = columns::backend)]
+    backend: nofault::Backend,
+    /// The columns to run: all, or with --soak only nofault, unless told
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = columns::column)]
+    columns: Vec<Column>,
+    /// How much disk space one scenario may use, at least 4M
+    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = columns::size)]
+    size: u64,
+    /// After how long a cell is taken for hung
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..86400))]
+    timeout: u64,
+    /// Run one cell in the current directory; how the program starts itself
+    #[arg(long, hide = true, value_name = "CELL", value_parser = columns::cell)]
+    cell: Option<Cell>,
+}
+
+/// A cell and what became of it.
+struct Done {
+    scenario: &'static Scenario,
+    column: Column,
+    seed: u64,
+    verdict: Verdict,
+    took: Duration,
+}
+
+/// Runs the subcommand. The error is a line for the user.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    if let Some(cell) = &arguments.cell {
+        cell.run_here();
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.list {
+        return say(&table::list()).map(|()| ExitCode::SUCCESS);
+    }
+    let selected = select(arguments);
+    let Some(dir) = &arguments.dir else {
+        return usage("name a directory");
+    };
+    if selected.is_empty() {
+        return usage("no scenario has such a name or number; nofault check --list shows them");
+    }
+    let signal = watch_signals().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let mut place = match Place::new(dir) {
+        Ok(place) => place,
+        Err(line) => return usage(&line),
+    };
+    let columns = match &arguments.columns[..] {
+        [] if arguments.soak.is_some() => vec![Column::Nofault],
+        [] => Column::ALL.to_vec(),
+        some => Column::ALL
+            .into_iter()
+            .filter(|column| some.contains(column))
+            .collect(),
+    };
+    let mut session = Session {
+        arguments,
+        columns,
+        place: &mut place,
+        signal: &signal,
+        done: Vec::new(),
+    };
+    let mut table = Table::new(
+        &session.columns,
+        arguments.json,
+        selected.len() * session.columns.len(),
+    );
+    table.head(&header(arguments, session.place))?;
+    match arguments.soak {
+        None => session.once(&selected, &mut table)?,
+        Some(seconds) => session.soak(&selected, Duration::from_secs(seconds), &mut table)?,
+    }
+    let done = session.done;
+    let interrupted = signal.load(Ordering::Relaxed);
+    table.end(&done, interrupted != 0)?;
+    if arguments.json {
+        say(&json::document(arguments, &place, &done, interrupted != 0))?;
+    }
+    place.remove();
+    if interrupted != 0 {
+        return Ok(ExitCode::from(128 + u8::try_from(interrupted).unwrap_or(0)));
+    }
+    let bad = done
+        .iter()
+        .any(|cell| cell.column == Column::Nofault && cell.verdict.is_bad());
+    Ok(ExitCode::from(u8::from(bad)))
+}
+
+fn select(arguments: &Arguments) -> Vec<&'static Scenario> {
+    let wanted = |scenario: &&Scenario| {
+        let named = |word: &String| {
+            scenario.name.contains(word.as_str()) || scenario.number.contains(word.as_str())
+        };
+        (arguments.only.is_empty() || arguments.only.iter().any(named))
+            && (arguments.soak.is_none() || scenario.randomised)
+    };
+    // Those that test the watchdog run only where their whole name is given.
+    let hidden = |name: &String| {
+        scenarios::find(name).filter(|found| {
+            !scenarios::ALL
+                .iter()
+                .any(|listed| listed.name == found.name)
+        })
+    };
+    scenarios::ALL
+        .iter()
+        .filter(wanted)
+        .chain(arguments.only.iter().filter_map(hidden))
+        .collect()
+}
+
+/// Wrong usage: a line and status 2.
+fn usage(line: &str) -> Result<ExitCode, String> {
+    let _ = writeln!(io::stderr(), "nofault: {line}");
+    Ok(ExitCode::from(2))
+}
+
+fn header(arguments: &Arguments, place: &Place) -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{}: {}, Linux {}, back end {}, {} MiB",
+        place.dir.display(),
+        place.filesystem,
+        release.trim(),
+        column::backend_name(arguments.backend),
+        arguments.size >> 20
+    )
+}
+
+/// 0 until a signal came.
+fn watch_signals() -> io::Result<Arc<AtomicUsize>> {
+    let which = Arc::new(AtomicUsize::new(0));
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ] {
+        signal_hook::flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
+    }
+    Ok(which)
+}
+
+/// Writes to standard output; a reader that went away is no failure.
+fn say(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The program starts itself for each cell.
+fn launch(cell: &Cell) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["check", "--cell", &cell.to_word()]);
+    Ok(command)
+}
+
+struct Session<'a> {
+    arguments: &'a Arguments,
+    columns: Vec<Column>,
+    place: &'a mut Place,
+    signal: &'a AtomicUsize,
+    done: Vec<Done>,
+}
+
+impl Session<'_> {
+    /// Every scenario in every column.
+    fn once(&mut self, selected: &[&'static Scenario], table: &mut Table) -> Result<(), String> {
+        for scenario in selected {
+            let first = self.done.len();
+            for column in self.columns.clone() {
+                table.about_to(scenario, column);
+                if !self.cell(scenario, column, self.arguments.seed)? {
+                    return table.row(scenario, &self.done[first..]);
+                }
+            }
+            table.row(scenario, &self.done[first..])?;
+        }
+        Ok(())
+    }
+
+    /// Rounds over the randomised scenarios until the time is over, each with another seed. Keeps
+    /// what is bad, and counts the rest.
+    fn soak(
+        &mut self,
+        selected: &[&'static Scenario],
+        time: Duration,
+        table: &mut Table,
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        let mut seed = self.arguments.seed;
+        while begun.elapsed() < time {
+            for scenario in selected {
+                for column in self.columns.clone() {
+                    table.about_to(scenario, column);
+                    if begun.elapsed() >= time || !self.cell(scenario, column, seed)? {
+                        return Ok(());
+                    }
+                }
+            }
+            table.round(seed, &self.done)?;
+            seed += 1;
+        }
+        Ok(())
+    }
+
+    /// One cell; false when the run is to end.
+    fn cell(
+        &mut self,
+        scenario: &'static Scenario,
+        column: Column,
+        seed: u64,
+    ) -> Result<bool, String> {
+        let cell = Cell {
+            scenario: scenario.name.to_owned(),
+            column,
+            backend: self.arguments.backend,
+            size_bytes: self.arguments.size,
+            seed,
+        };
+        let dir = self.place.cell()?;
+        let stop = || self.signal.load(Ordering::Relaxed) != 0;
+        let Report {
+            verdict,
+            took,
+            left_behind,
+        } = watch::run(
+            &launch,
+            &cell,
+            &dir,
+            Duration::from_secs(self.arguments.timeout),
+            &stop,
+        );
+        self.place.cell_ended(&dir, left_behind);
+        let Some(verdict) = verdict else {
+            return Ok(false);
+        };
+        self.done.push(Done {
+            scenario,
+            column,
+            seed,
+            verdict,
+            took,
+        });
+        Ok(true)
+    }
 }
