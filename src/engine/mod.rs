@@ -58,6 +58,7 @@ impl Default for EngineBuilder {
                 timing: Timing::Sampled,
                 wishes: Wishes::default(),
                 huge_pages: true,
+                advise_huge: false,
             },
             drain: Duration::from_secs(1),
         }
@@ -116,6 +117,18 @@ impl EngineBuilder {
     /// [`AlignedBuf::ordinary`](crate::AlignedBuf::ordinary).
     pub fn huge_pages(mut self, huge: bool) -> Self {
         self.config.huge_pages = huge;
+        self
+    }
+
+    /// Whether huge pages are advised (MADV_HUGEPAGE) for the caller's own memory, where a read is to
+    /// fill absent memory of 2 MiB and more: once for each request, for the whole 2 MiB inside each
+    /// segment of which no page is there, before its first fault-in. Worker threads make
+    /// none, and no advice. Off unless told: the advice
+    /// stays with the addresses when the caller's allocator uses them again, and it is a call of
+    /// some microseconds on the submitting thread. For one buffer see
+    /// [`memory::advise_huge`](crate::memory::advise_huge).
+    pub fn advise_huge(mut self, advise: bool) -> Self {
+        self.config.advise_huge = advise;
         self
     }
 

@@ -91,6 +91,13 @@ impl HandleBuilder {
         self
     }
 
+    /// Whether huge pages are advised for absent memory of the caller's that a read is to fill; off
+    /// unless told. See [`EngineBuilder::advise_huge`].
+    pub fn advise_huge(mut self, advise: bool) -> Self {
+        self.engine = self.engine.advise_huge(advise);
+        self
+    }
+
     /// How long an I/O thread, when it ends, waits for requests that can't be cancelled; one second
     /// unless told. See [`Handle`].
     pub fn drain_timeout(mut self, time: Duration) -> Self {

@@ -1,17 +1,16 @@
-//! Which values may be lent to the kernel for the time of a request.
+//! The values whose memory may be lent to the kernel for the time of a request.
 //!
 //! A request outlives the call that makes it: the kernel reads or fills the memory at any time
-//! until the last completion is reaped. The two traits say what that needs, and are unsafe because
-//! nothing in the compiler checks it.
+//! until the last completion is reaped. The two traits name what the memory must keep until then.
+//! They are unsafe because the compiler does not check it.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-/// Where a buffer stands among the registered buffers of one engine.
+/// The place of a buffer in the table of registered buffers of one engine.
 ///
-/// Handed out by a pool or a region. Another engine than the one named here ignores it and treats
-/// the memory as foreign.
+/// Pools and regions hand it out. Every other engine ignores it and treats the memory as foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The engine that registered the memory.
@@ -23,8 +22,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// The most one entry of io_uring's table of registered buffers covers (`io_buffer_validate` in
-    /// io_uring/rsrc.c), in bytes.
+    /// The largest size of one entry of io_uring's table of registered buffers
+    /// (`io_buffer_validate` in io_uring/rsrc.c), in bytes.
     pub const ENTRY_BYTES: usize = 1 << 30;
 }
 
@@ -34,19 +33,21 @@ impl Pinned {
 ///
 /// From the moment the value is given to a request until it is given back or dropped:
 ///
-/// - `stable_ptr` returns the same address, also after the value itself was moved;
-/// - the `bytes_init` bytes from there stay mapped and initialised, and nobody else writes to them;
+/// - `stable_ptr` returns the same address, also after the value was moved;
+/// - the `bytes_init` bytes from that address on stay mapped and initialised, and no other code
+///   writes to them;
 /// - leaking the value (`mem::forget`) leaks the memory too.
 ///
-/// An array on the stack, or a `SmallVec` that holds its bytes inline, cannot keep this contract.
+/// An array on the stack, or a `SmallVec` that holds its bytes inline, moves with the value and so
+/// breaks this contract.
 pub unsafe trait IoBuf: 'static {
     /// The address of the first byte.
     fn stable_ptr(&self) -> *const u8;
 
-    /// How many bytes from there are initialised: what a write sends.
+    /// How many bytes from `stable_ptr` on are initialised: what a write sends.
     fn bytes_init(&self) -> usize;
 
-    /// Where the memory is registered, if it is.
+    /// The registration of the memory, if it has one.
     fn pinned(&self) -> Option<Pinned> {
         None
     }
@@ -56,15 +57,15 @@ pub unsafe trait IoBuf: 'static {
 ///
 /// # Safety
 ///
-/// As for [`IoBuf`], for all `bytes_total` bytes, and nobody else reads or writes them while the
+/// As for [`IoBuf`], for all `bytes_total` bytes, and no other code reads or writes them while the
 /// request lasts.
 pub unsafe trait IoBufMut: IoBuf {
     /// The address of the first byte, the same as [`IoBuf::stable_ptr`].
     fn stable_mut_ptr(&mut self) -> *mut u8;
 
-    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites from
-    /// the first byte on and sets the length to the bytes it read, if that is more than the length
-    /// was.
+    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites the
+    /// contents from the first byte on, and sets the length to the number of bytes read if the
+    /// length was less.
     fn bytes_total(&self) -> usize;
 
     /// Records that the first `count` bytes are initialised. Never shortens the buffer.
@@ -157,8 +158,8 @@ shared!(
     BytesMut
 );
 
-// SAFETY: the heap block of a Vec stays where it is when the Vec is moved, is freed only by its
-// drop, and can't be reached by anybody else while the Vec is owned by the request.
+// SAFETY: the heap block of a Vec keeps its address when the Vec is moved, is freed only by the
+// Vec's drop, and is reachable only through the Vec, which the request owns.
 unsafe impl IoBuf for Vec<u8> {
     fn stable_ptr(&self) -> *const u8 {
         self.as_ptr()

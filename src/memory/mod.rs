@@ -1,4 +1,4 @@
-//! Buffers, and what may be known of them without touching them.
+//! Buffers, and what can be known of memory without touching it.
 //!
 //! May know: `sys`. Must not know: requests, files, engines.
 

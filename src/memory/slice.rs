@@ -1,4 +1,4 @@
-//! A range of an owned buffer, lent instead of the whole.
+//! A range of an owned buffer, lent instead of the whole buffer.
 //!
 //! May know: the traits of `buf`. Must not know: any buffer in particular.
 
@@ -7,8 +7,9 @@ use std::ops::{Bound, Range, RangeBounds};
 
 use super::buf::{IoBuf, IoBufMut, Pinned, SharedIoBuf};
 
-/// A view of a range of `B`, which it owns: give it to a request in place of the whole buffer, and
-/// take the buffer back with [`into_inner`](Slice::into_inner). Made by [`IoBufExt::into_slice`].
+/// A range of a buffer `B`, which the slice owns: give the slice to a request in place of the whole
+/// buffer, and take the buffer back with [`into_inner`](Slice::into_inner). Made by
+/// [`IoBufExt::into_slice`].
 pub struct Slice<B> {
     inner: B,
     /// Never beyond the initialised bytes of `inner`, so that `set_init` leaves no gap.
@@ -21,11 +22,11 @@ pub struct Slice<B> {
 pub trait IoBufExt: IoBuf + Sized {
     /// The bytes of `range` as a buffer of its own.
     ///
-    /// Never panics: the range is cut to what is there. Its end is cut to the initialised bytes for
-    /// a write, to the capacity for a read. Its start is cut to the initialised bytes, because a
-    /// read behind a gap would have to call the gap initialised: of an empty `Vec` of capacity 100
-    /// the slice `10..20` is `0..20`, of one with ten bytes in it `10..20`. [`Slice::range`] tells
-    /// what it became. A range that ends before it starts is empty.
+    /// Never panics: the range is cut to the buffer. The end is cut to the initialised bytes for a
+    /// write, to the capacity for a read. The start is cut to the initialised bytes, because a read
+    /// behind a gap would have to call the gap initialised: the slice `10..20` of an empty `Vec` of
+    /// capacity 100 is `0..20`, and that of a `Vec` with ten bytes is `10..20`. [`Slice::range`]
+    /// returns the range after the cut. A range whose end is before its start is empty.
     ///
     /// The buffer itself goes into the slice, nothing is copied. Not to be mistaken for the `slice`
     /// of `Bytes` and [`Region`](crate::Region), which borrow.
@@ -62,13 +63,13 @@ pub trait IoBufExt: IoBuf + Sized {
 impl<B: IoBuf> IoBufExt for B {}
 
 impl<B> Slice<B> {
-    /// The whole buffer back.
+    /// Gives the whole buffer back.
     pub fn into_inner(self) -> B {
         self.inner
     }
 
-    /// The range as it was cut at its start; the end is as asked for, `usize::MAX` for none, and
-    /// may be beyond the buffer.
+    /// The range, with the start cut as [`into_slice`](IoBufExt::into_slice) describes. The end is the one
+    /// asked for (`usize::MAX` for an open range), and may be beyond the buffer.
     pub fn range(&self) -> Range<usize> {
         self.begin..self.end
     }
@@ -92,7 +93,7 @@ impl<B: AsMut<[u8]>> AsMut<[u8]> for Slice<B> {
     }
 }
 
-/// The range, not what is in it.
+/// Shows the range, not the contents.
 impl<B> fmt::Debug for Slice<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slice")
@@ -102,7 +103,7 @@ impl<B> fmt::Debug for Slice<B> {
     }
 }
 
-// SAFETY: the inner buffer's promises, for a part of its bytes: `begin` is at most its
+// SAFETY: the inner buffer keeps the contract, and the slice is a part of its bytes: `begin` is at most its
 // `bytes_init`, which does not fall while it is owned here, so the pointer and the length stay
 // inside.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {

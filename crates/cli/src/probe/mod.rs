@@ -48,6 +48,7 @@ struct Answers {
     kernel: String,
     io_uring_disabled: Option<u32>,
     memlock_bytes: Option<u64>,
+    huge_pages: HugePages,
     ring_features: Vec<&'static str>,
     ring_unavailable: Option<String>,
     engine: RingFacts,
@@ -56,6 +57,28 @@ struct Answers {
     on_request: Option<OnRequest>,
     #[serde(skip)]
     asked: BackendChoice,
+}
+
+/// What the machine grants in huge pages: `always`, `madvise` (which nofault says), `never` or
+/// `unknown`.
+#[derive(Serialize)]
+struct HugePages {
+    transparent: String,
+    transparent_shared: String,
+    hugetlb_total: u64,
+    hugetlb_free: u64,
+}
+
+impl HugePages {
+    fn ask() -> HugePages {
+        let granted = nofault::memory::huge_pages();
+        HugePages {
+            transparent: granted.anonymous.to_string(),
+            transparent_shared: granted.shared.to_string(),
+            hugetlb_total: granted.hugetlb_total,
+            hugetlb_free: granted.hugetlb_free,
+        }
+    }
 }
 
 /// Runs the probe.
@@ -127,6 +150,7 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         kernel: facts::kernel_release(),
         io_uring_disabled: facts::io_uring_disabled(),
         memlock_bytes: facts::memlock_bytes(),
+        huge_pages: HugePages::ask(),
         ring_features,
         ring_unavailable,
         engine: RingFacts::of(&engine),
@@ -226,6 +250,16 @@ fn render(a: &Answers) -> String {
         &a.memlock_bytes.map_or_else(
             || "no limit".into(),
             |b| format!("{}: pinned buffers of one user at most", units::size(b)),
+        ),
+    );
+    line(
+        "huge pages",
+        &format!(
+            "transparent: {}, in shared memory {}; hugetlb: {} of {} free",
+            a.huge_pages.transparent,
+            a.huge_pages.transparent_shared,
+            a.huge_pages.hugetlb_free,
+            a.huge_pages.hugetlb_total
         ),
     );
     match &a.ring_unavailable {
