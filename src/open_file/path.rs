@@ -9,11 +9,11 @@ use std::io;
 pub enum IoPath {
     /// O_DIRECT, wherever memory, offset and length allow it.
     ///
-    /// A block device tells each error of a write exactly once. A write that went to the device
-    /// tells its own. A piece that went through the page cache (a ragged edge, a short ragged
-    /// write) tells nothing when it is written: the device is asked later, and the error is told by
-    /// the next sync of the page cache, through this file or any other that is open on the device.
-    /// Neither error is told again by a later sync or write that succeeds.
+    /// A device's write error is told exactly once. A write that went to the device tells EIO
+    /// itself, and the next sync does not. A piece that went through the page cache (a ragged edge,
+    /// a short ragged write, a piece that the device had no room for: ENOSPC) is counted when the
+    /// page cache has it; the device is asked later, and the next sync of this file tells the error.
+    /// The sync after that succeeds, although the bytes are not on the device: write them again.
     Direct,
     /// The page cache, and why.
     Buffered(Reason),
