@@ -32,15 +32,15 @@ pub enum IoPath {
 pub enum Reason {
     /// [`OpenOptions::direct`](crate::OpenOptions::direct) was set to false.
     NotAsked,
-    /// The file was opened to append: a write in several passes would be torn apart by other
-    /// writers.
+    /// The file was opened to append. A write in several passes could have another writer's bytes
+    /// in its middle, so each write is one call.
     Append,
-    /// A filesystem that keeps its files in the page cache only (tmpfs, ramfs, hugetlbfs).
+    /// The filesystem keeps its files in the page cache and nowhere else (tmpfs, ramfs, hugetlbfs).
     MemoryFilesystem,
     /// The filesystem refuses O_DIRECT.
     Refused,
-    /// It was opened with O_DIRECT, but statx says that direct I/O does not work, or no alignment
-    /// was found that does.
+    /// The filesystem accepts O_DIRECT, but statx says that direct I/O does not work on this file,
+    /// or no alignment was found at which a direct read works.
     NoAlignment,
     /// Direct and buffered I/O need a descriptor each, and the second could not be opened; with the
     /// errno.
