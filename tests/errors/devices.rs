@@ -1,11 +1,12 @@
 //! Block devices: the direct path is taken, and its answers are those of the buffered one.
 
 use super::{ours, theirs};
-use crate::common::device::{Loop, SECTORS};
+use crate::common::device::{Loop, Mounted, SECTORS, run};
 use crate::common::mapping::{Mapping, patterned};
 use crate::common::sys::{self, PAGE, fd_of};
 use crate::common::{files, setup, skip};
 use nofault::{Engine, File, IoPath, OpenOptions, Policy};
+use std::process::Command;
 
 const DEVICE: usize = 4 << 20;
 
@@ -95,6 +96,67 @@ fn a_block_device_is_direct_at_the_alignment_of_its_sectors() {
             assert_eq!(file.alignment().read_offset, sector);
             assert_eq!(file.len().unwrap(), DEVICE as u64);
         }
+    }
+}
+
+/// A device that has no room for what is written to it: its image is sparse, on a full filesystem.
+/// Whether a write tells the error, or the page cache takes the bytes and its next sync tells it:
+/// it is told once, and never again.
+#[test]
+fn a_write_that_a_device_fails_is_told_exactly_once() {
+    let name = "a_write_that_a_device_fails_is_told_exactly_once";
+    for backend in setup::backends() {
+        let folder = files::folder();
+        let here = folder.path().join("small");
+        std::fs::create_dir(&here).unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+            .arg(&here);
+        if let Err(reason) = run(&mut mount) {
+            skip!(name, "{reason}");
+        }
+        let mounted = Mounted(here.clone());
+        let image = here.join("image");
+        sys::ftruncate(fd_of(&files::make(&image)), DEVICE as u64);
+        let device = match Loop::over(&image, 512) {
+            Ok(device) => device,
+            Err(reason) => skip!(name, "{reason}"),
+        };
+        let engine = setup::engine(backend);
+        let file = open(&engine, &device);
+        let memory = Mapping::anon(1 << 20);
+        memory.fill(0..1 << 20, 4);
+        let write = |offset, len| {
+            let seg = (memory.address(), len);
+            ours(&engine, &file, true, seg, offset, Policy::Look)
+        };
+        let sync = || {
+            engine
+                .block_on(file.sync_all())
+                .map_err(|error| error.raw_os_error())
+        };
+        assert_eq!(write(0, 4096), Ok(4096), "there is room for this");
+        assert_eq!(sync(), Ok(()));
+        // Nobody else has any left now.
+        let _ = std::fs::write(here.join("filler"), vec![1; 2 << 20]);
+        for (offset, len) in [
+            (1 << 20, 65536),
+            (2 << 20, 1 << 20),
+            ((3 << 20) + 100, 5000),
+        ] {
+            let written = write(offset, len);
+            let told = [sync(), sync(), sync()];
+            let errors = told.iter().filter(|told| told.is_err()).count();
+            assert_eq!(
+                errors + usize::from(written.is_err()),
+                1,
+                "{len} bytes at {offset}: the write {written:?}, then {told:?}"
+            );
+            assert!(told[1..].iter().all(Result::is_ok), "{told:?}");
+            assert!(written.is_err() || written == Ok(len), "{written:?}");
+        }
+        drop((file, device, mounted));
     }
 }
 
