@@ -10,7 +10,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(crate) fn render(page: &Page) -> String {
-    let title = format!("nofault bench: {}", page.subject);
+    let title = format!("nofault: {}", page.subject);
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -23,7 +23,7 @@ pub(crate) fn render(page: &Page) -> String {
             }
             body {
                 header {
-                    p.program { "nofault bench" }
+                    p.program { "nofault" }
                     h1 { (page.subject) }
                     @if page.interrupted {
                         p.interrupted role="note" { "Interrupted: these are the figures measured until then." }
