@@ -42,6 +42,14 @@ impl Loop {
             return Err("only root can make a loop device".to_owned());
         }
         files::make_patterned(image, bytes, seed);
+        Loop::over(image, sector)
+    }
+
+    /// A device over an image as it is.
+    pub(crate) fn over(image: &Path, sector: u32) -> Result<Loop, String> {
+        if !sys::is_root() {
+            return Err("only root can make a loop device".to_owned());
+        }
         run(Command::new("losetup")
             .args(["--find", "--show", "--sector-size", &sector.to_string()])
             .arg(image))
