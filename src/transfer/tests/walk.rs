@@ -13,7 +13,7 @@ use crate::transfer::*;
 
 const OFFSET_BASE: u64 = 1 << 12;
 
-/// What one walk found, to prove that it went where it was meant to go.
+/// The counts of one walk: a test asserts that each kind of end was met.
 #[derive(Default)]
 struct Walk {
     /// The states that were met, and whether the path being walked leads through them.
@@ -167,8 +167,8 @@ impl Walk {
         }
     }
 
-    /// The bounce read has brought `count` bytes: a request that was cancelled before delivers them,
-    /// and one that nobody waits for does not.
+    /// The bounce read has brought `count` bytes. A cancelled request delivers them, an abandoned
+    /// request does not.
     fn check_delivery(&self, transfer: &Transfer, bounce_at: u64, count: usize) {
         let arrived = bounce_at + count as u64 > self.offset + transfer.done_before() as u64;
         let event = Event::Completed(Ok(count));
@@ -179,7 +179,7 @@ impl Walk {
         let Action::CopyOut { len, .. } = action else {
             return;
         };
-        // Not even if the cancellation reached the copy.
+        // A cancellation that reaches the copy too changes nothing.
         let action = cancelled.step(Event::Copied(Err(libc::ECANCELED)));
         assert!(matches!(action, Action::CopyOut { len: again, .. } if again == len));
         let moved = transfer.done_before() + len;
