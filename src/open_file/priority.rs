@@ -11,16 +11,19 @@ const WHO_PROCESS: libc::c_int = 1;
 
 impl Priority {
     /// Served before all other requests. Needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    #[must_use]
     pub const fn real_time(level: u8) -> Priority {
         Priority::of(1, level)
     }
 
     /// The class of every process that has not asked for another; its level is 4 then.
+    #[must_use]
     pub const fn best_effort(level: u8) -> Priority {
         Priority::of(2, level)
     }
 
     /// Served only while the device has no other request.
+    #[must_use]
     pub const fn idle() -> Priority {
         Priority::of(3, 0)
     }

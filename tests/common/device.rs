@@ -38,7 +38,9 @@ pub(crate) struct Loop(String);
 impl Loop {
     /// A device of `bytes` bytes, full of the seed's pattern, over an image at `image`.
     pub(crate) fn new(image: &Path, bytes: usize, seed: u64, sector: u32) -> Result<Loop, String> {
-        files::make_patterned(image, bytes, seed);
+        if sys::is_root() {
+            files::make_patterned(image, bytes, seed);
+        }
         Loop::over(image, sector)
     }
 

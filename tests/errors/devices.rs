@@ -211,3 +211,49 @@ fn memory_that_turns_bad_in_a_later_bio_is_no_error_of_the_device() {
         );
     });
 }
+
+/// A device that promises more space than there is below it fails some of the writes. Each failure is
+/// told once: by the write, or by the next sync.
+#[test]
+fn a_device_that_runs_out_of_space_tells_it_once() {
+    let name = "a_device_that_runs_out_of_space_tells_it_once";
+    for backend in setup::backends() {
+        let folder = files::folder();
+        let below = folder.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        let image = below.join("image");
+        let device = run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+            .arg(&below))
+        .and_then(|_| {
+            let mounted = Mounted(below.clone());
+            sys::ftruncate(fd_of(&files::make(&image)), DEVICE as u64);
+            Ok((Loop::over(&image, 4096)?, mounted))
+        });
+        let (device, _mounted) = match device {
+            Ok(device) => device,
+            Err(reason) => skip!(name, "{reason}"),
+        };
+        let engine = setup::engine(backend);
+        let file = open(&engine, &device);
+        let memory = Mapping::anon(65536);
+        memory.fill(0..65536, 3);
+        let mut told_by_writes = 0;
+        for offset in (0..DEVICE as u64).step_by(65536) {
+            let seg = (memory.address(), 65536);
+            match ours(&engine, &file, true, seg, offset, Policy::Look) {
+                Ok(count) => assert_eq!(count, 65536),
+                Err(_) => told_by_writes += 1,
+            }
+        }
+        let told_by_sync = engine.block_on(file.sync_all()).is_err();
+        assert!(
+            told_by_writes > 0 || told_by_sync,
+            "four MiB went into one, and nobody was told"
+        );
+        assert!(
+            engine.block_on(file.sync_all()).is_ok(),
+            "the second sync tells nothing new"
+        );
+    }
+}
