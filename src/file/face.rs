@@ -281,7 +281,7 @@ macro_rules! file_face {
             ///
             /// # Errors
             ///
-            /// As fstat(2); EMFILE for a process that has no descriptor to spare.
+            /// As fstat(2), and of a device its ioctl(2).
             pub fn len(&self) -> io::Result<u64> {
                 self.opened().len()
             }
