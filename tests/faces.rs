@@ -324,6 +324,85 @@ fn those_who_wait_for_room_can_be_cancelled_and_run_out_of_time() {
     });
 }
 
+/// The I/O thread has the requests, and a slot for one of them only, which is stuck.
+#[test]
+fn those_who_wait_on_the_io_thread_can_be_cancelled() {
+    let name = "those_who_wait_on_the_io_thread_can_be_cancelled";
+    watched(name, DEADLINE, || {
+        let uffd = match Uffd::new() {
+            Ok(uffd) => uffd,
+            Err(reason) => common::skip!(name, "{reason}"),
+        };
+        let (dropped, _drops) = channel();
+        for backend in setup::backends() {
+            let builder = Handle::builder().backend(backend);
+            let runs = builder.depth(1).queue(10).build().expect("a handle");
+            let (_folder, path) = patterned_file();
+            let file = handle::File::open(&runs, &path).expect("the file");
+            let buffer = Held::new(LEN, &dropped);
+            let memory = buffer.memory();
+            uffd.watch_missing(&memory);
+            let stuck = file.read_at(buffer, 0);
+            uffd.wait_for_fault();
+            let waits = [0, 1, 2].map(|_| file.read_at(vec![9u8; 10], 0));
+            // The I/O thread has taken all of them in when it answers.
+            assert_eq!(runs.stats().requests, 1);
+            let [first, second, third] = waits;
+            for given_up in [second, first] {
+                let (result, buffer) = runs.block_on(given_up.cancel());
+                let error = result.expect_err("it only waited");
+                assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+                assert_eq!(buffer, [9; 10]);
+            }
+            uffd.unwatch(&memory);
+            assert_eq!(runs.block_on(stuck).0.expect("a read"), LEN);
+            assert_eq!(runs.block_on(third).0.expect("a read"), 10);
+            assert_eq!(runs.stats().requests, 2);
+        }
+    });
+}
+
+/// As above for an engine: the fault holds the memory, not the thread.
+#[test]
+fn an_engine_keeps_the_buffer_of_a_cancelled_request_too() {
+    let name = "an_engine_keeps_the_buffer_of_a_cancelled_request_too";
+    watched(name, DEADLINE, || {
+        let uffd = match Uffd::new() {
+            Ok(uffd) => uffd,
+            Err(reason) => common::skip!(name, "{reason}"),
+        };
+        let (dropped, drops) = channel();
+        for backend in setup::backends() {
+            let engine = setup::engine(backend);
+            let (_folder, path) = patterned_file();
+            let file = nofault::File::open(&engine, &path).expect("the file");
+            let buffer = Held::new(LEN, &dropped);
+            let memory = buffer.memory();
+            uffd.watch_missing(&memory);
+            let read = file.read_at(buffer, 0);
+            engine.turn(Some(Duration::ZERO)).expect("a turn");
+            uffd.wait_for_fault();
+            let mut read = read.cancel();
+            has_words(&read, &["in flight", "cancelled"]);
+            let _ = poll_once(std::pin::Pin::new(&mut read));
+            assert!(
+                drops.try_recv().is_err(),
+                "the buffer is dropped in a fault"
+            );
+            uffd.unwatch(&memory);
+            let (result, buffer) = engine.block_on(read);
+            match result {
+                Ok(count) => assert!((1..=LEN).contains(&count)),
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ECANCELED)),
+            }
+            drop(buffer);
+            drops.recv().expect("the buffer's end");
+            let stats = engine.stats();
+            assert_eq!((stats.cancelled, stats.in_flight), (1, 0));
+        }
+    });
+}
+
 /// An engine of one slot: what waits for it is cancelled without having been started.
 #[test]
 fn a_future_that_waits_for_a_slot_is_cancelled_at_once() {
