@@ -139,6 +139,8 @@ fn release(text: impl Iterator<Item = u8>) -> (u32, u32) {
     (numbers[0], numbers[1])
 }
 
+const _: () = assert!(size_of::<libc::statx>() == 0x100);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +159,3 @@ mod tests {
         assert!(kernel_release() > (4, 0));
     }
 }
-
-const _: () = assert!(size_of::<libc::statx>() == 0x100);

@@ -186,11 +186,8 @@ pub(crate) fn memfd() -> io::Result<OwnedFd> {
 pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
-    assert_eq!(
-        unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) },
-        0,
-        "pipe2"
-    );
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(made, 0, "pipe2");
     (
         owned(ends[0].into()).unwrap(),
         owned(ends[1].into()).unwrap(),
