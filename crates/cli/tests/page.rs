@@ -5,7 +5,7 @@ mod results;
 
 use std::fs;
 
-use common::{is_refused, plain};
+use common::{is_refused, plain, stderr, stdout, tiny};
 use results::run;
 
 /// Elements that have no end.
@@ -101,4 +101,38 @@ fn a_page_that_can_not_be_written_is_an_error_before_anything_is_measured() {
         assert!(is_refused(&output).contains(plain(&page)));
     }
     assert_eq!(fs::read_to_string(other).expect("read"), "[j]\n");
+}
+
+#[test]
+fn a_page_of_somebody_elses_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let page = dir.path().join("index.html");
+    let mine = "<!DOCTYPE html><html><head><title>mine</title></head></html>";
+    fs::write(&page, mine).expect("written");
+    let output = tiny("bench", dir.path(), &["--html", plain(&page)]);
+    assert!(is_refused(&output).contains("index.html"));
+    assert_eq!(fs::read_to_string(&page).expect("read"), mine);
+    // One of ours is replaced.
+    fs::remove_file(&page).expect("removed");
+    for _ in 0..2 {
+        let output = tiny(
+            "bench",
+            dir.path(),
+            &["--only", "large", "--html", plain(&page)],
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_page_can_go_to_standard_output_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = tiny("bench", dir.path(), &["--only", "large", "--html", "-"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = stdout(&output);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    is_well_formed(page);
+    let both = tiny("bench", dir.path(), &["--json", "--html", "-"]);
+    assert!(is_refused(&both).contains("standard output"));
+    assert_eq!(common::names_in(dir.path()), [""; 0]);
 }

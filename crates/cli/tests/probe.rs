@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{is_refused, names_in, nofault, plain, run, stderr};
+use common::{is_refused, names_in, nofault, plain, run, stderr, stdout, without_io_uring};
 use serde_json::Value;
 
 #[test]
@@ -48,4 +48,20 @@ fn a_reader_that_goes_away_is_no_panic() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_probe_whose_main_question_stays_open_says_so_with_its_status() {
+    // A directory in which no file can be made, whoever asks.
+    let output = run(&["probe", "/proc"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stdout(&output).contains("unknown: cannot make a file"));
+}
+
+#[test]
+fn a_probe_knows_who_forbids_io_uring() {
+    let output = without_io_uring(&["probe", "/tmp"]);
+    let text = stdout(&output);
+    assert!(text.contains("seccomp filter"), "{text}");
+    assert!(!text.contains("or by sysctl"), "{text}");
 }

@@ -84,11 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if !arguments.only.is_empty() {
         rows.retain(|row| arguments.only.iter().any(|part| row.name.contains(part)));
     }
-    let target = arguments
-        .html
-        .as_deref()
-        .map(html::Target::new)
-        .transpose()?;
+    let target = report::page_target(arguments.html.as_deref(), arguments.measure.json)?;
     let begun = SystemTime::now();
     let scratch = Scratch::new(&measure.dir, measure.size)?;
     let stop = interrupt::watch(!scratch.has_name())
@@ -147,24 +143,24 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     bar.finish_and_clear();
     report.interrupted = stop.load(Ordering::Relaxed) != 0;
     report.notes = notes::notes(&report, &columns);
-    let status = finish(arguments, &report, stop.load(Ordering::Relaxed))?;
+    if !target
+        .as_ref()
+        .is_some_and(html::Target::is_standard_output)
+    {
+        report::show(measure.json, &report, |paint| table::render(&report, paint))?;
+    }
+    let status = status(&report, stop.load(Ordering::Relaxed));
     if let Some(target) = target {
         target.write(&html::render(&page::page(&report, &measure.dir, begun)))?;
     }
     Ok(status)
 }
 
-/// Prints the report; gives the exit status.
-fn finish(arguments: &Arguments, report: &Report, signal: usize) -> Outcome {
-    report::show(arguments.measure.json, report, |paint| {
-        table::render(report, paint)
-    })?;
-    let failed = report
-        .rows
-        .iter()
-        .flat_map(|row| &row.columns)
-        .any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
-    Ok(report::status(signal, failed))
+/// The exit status.
+fn status(report: &Report, signal: usize) -> ExitCode {
+    let mut cells = report.rows.iter().flat_map(|row| &row.columns);
+    let failed = cells.any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
+    report::status(signal, failed)
 }
 
 #[cfg(test)]

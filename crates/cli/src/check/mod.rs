@@ -12,13 +12,13 @@ mod table;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use self::suite::cell::Cell;
 use self::suite::watch::{self, Report};
 use self::suite::{Column, Scenario, Verdict, column, scenarios};
+use crate::ground::interrupt;
 use crate::report::{Outcome, print};
 use place::Place;
 use table::Table;
@@ -88,8 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             "no scenario has such a name or number; nofault check --list shows them".into(),
         );
     }
-    let signal = watch_signals().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let signal = interrupt::watch(false).map_err(|e| format!("cannot watch for signals: {e}"))?;
     let mut place = Place::new(dir)?;
+    place.has_room(arguments.size)?;
     let columns = match &arguments.columns[..] {
         [] if arguments.soak.is_some() => vec![Column::Nofault],
         [] => Column::ALL.to_vec(),
@@ -164,19 +165,6 @@ fn header(arguments: &Arguments, place: &Place) -> String {
         column::backend_name(arguments.backend),
         arguments.size >> 20
     )
-}
-
-/// 0 until a signal came.
-fn watch_signals() -> io::Result<Arc<AtomicUsize>> {
-    let which = Arc::new(AtomicUsize::new(0));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        signal_hook::flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
-    }
-    Ok(which)
 }
 
 /// The program starts itself for each cell.
@@ -255,6 +243,7 @@ impl Session<'_> {
             verdict,
             took,
             left_behind,
+            not_started,
         } = watch::run(
             &launch,
             &cell,
@@ -263,9 +252,16 @@ impl Session<'_> {
             &stop,
         );
         self.place.cell_ended(&dir, left_behind);
+        if let Some(reason) = not_started {
+            return Err(format!("{reason}; {} done before", self.done.len()));
+        }
         let Some(verdict) = verdict else {
             return Ok(false);
         };
+        if verdict.is_bad() {
+            // On a full disk a scenario says nothing of the I/O.
+            self.place.has_room(self.arguments.size)?;
+        }
         self.done.push(Done {
             scenario,
             column,

@@ -10,9 +10,11 @@ mod figures;
 mod files;
 mod fio;
 mod group;
+mod guard;
 mod history;
 mod json;
 mod lane;
+mod left_over;
 mod memory;
 mod page;
 mod plan;
@@ -107,11 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         let _ = writeln!(io::stderr(), "nofault: {warning}");
     }
     plan.files.check(arguments.overwrite)?;
-    let target = arguments
-        .html
-        .as_deref()
-        .map(html::Target::new)
-        .transpose()?;
+    let target = report::page_target(arguments.html.as_deref(), arguments.json)?;
     let begun = SystemTime::now();
     // The second signal does not end it at once: there are files to be removed.
     let stop = interrupt::watch(false).map_err(|e| format!("cannot watch for signals: {e}"))?;
@@ -157,9 +155,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut cells = report.jobs.iter().flat_map(|job| &job.cells);
     let failed =
         request_failed || cells.any(|cell| cell.differs || ours(&cell) && cell.failed.is_some());
-    report::show(arguments.json, &json::document(&report), |paint| {
-        table::render(&report, paint)
-    })?;
+    if !target
+        .as_ref()
+        .is_some_and(html::Target::is_standard_output)
+    {
+        report::show(arguments.json, &json::document(&report), |paint| {
+            table::render(&report, paint)
+        })?;
+    }
     if let Some(target) = target {
         target.write(&html::render(&page::page(&report, &arguments.dir, begun)))?;
     }

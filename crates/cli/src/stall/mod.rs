@@ -18,7 +18,7 @@ use self::rig::cold::Scale;
 use self::rig::nofault::{ENGINE_DEPTH, Nofault};
 use self::rig::place::{ColdFile, open_direct};
 use self::rig::stream::Limits;
-use self::rig::{Bench, Column, Row, TO_REACH, table};
+use self::rig::{Bench, Column, Row, table};
 use crate::figures::text::wrap;
 use crate::ground::engine::{self, FileFacts, RingFacts};
 use crate::ground::facts;
@@ -49,7 +49,6 @@ struct StallReport {
     setting: Setting,
     /// Where the cold requests read.
     cold_place: String,
-    p999_ratio_to_reach: f64,
     rows: Vec<Row>,
     notes: Vec<String>,
     interrupted: bool,
@@ -139,7 +138,6 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let report = StallReport {
         setting,
         cold_place: cold.place.clone(),
-        p999_ratio_to_reach: TO_REACH,
         rows,
         notes,
         interrupted: signal != 0,

@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::page::{Cell, Job, Page};
+use super::write::GENERATOR;
 use super::{bars, chart, curves};
 use crate::figures::units;
 
@@ -16,6 +17,7 @@ pub(crate) fn render(page: &Page) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="generator" content=(GENERATOR);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
