@@ -14,6 +14,9 @@ pub enum IoPath {
     /// a short ragged write, a piece that the device had no room for: ENOSPC) is counted when the
     /// page cache has it; the device is asked later, and the next sync of this file tells the error.
     /// The sync after that succeeds, although the bytes are not on the device: write them again.
+    ///
+    /// XFS (Linux 6.18) counts a direct write into the last 4 KiB below the largest offset,
+    /// `i64::MAX`, and loses it: the file does not become longer, with pwrite(2) and O_DIRECT either.
     Direct,
     /// The page cache, and why.
     Buffered(Reason),

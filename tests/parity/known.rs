@@ -91,5 +91,40 @@ pub(crate) fn cases() -> Vec<Case> {
             raw,
             vec![piece(Kind::NoAccess, 0, 12_288, 4, 1)],
         ),
+        // On a device these take more than one bio, whose memory turns bad behind the first piece:
+        // a write's EIO is believed only of memory that was faulted in.
+        write(5, 0, raw, vec![piece(Kind::NoAccess, 512, 1 << 20, 0, 1)]),
+        write(5, 512, raw, vec![piece(Kind::NoAccess, 0, 1_675_264, 1, 1)]),
+        write(
+            5,
+            0,
+            vectored,
+            vec![
+                piece(Kind::Fresh, 0, 4096, 0, 1),
+                piece(Kind::Warm, 0, 4096, 0, 1),
+                piece(Kind::NoAccess, 512, 1_040_384, 0, 1),
+            ],
+        ),
+        write(
+            5,
+            0,
+            vectored,
+            vec![
+                piece(Kind::Fresh, 0, 81_920, 0, 1),
+                piece(Kind::NoAccess, 0, 4096, 0, 1),
+                piece(Kind::ZeroPage, 512, 1_024_000, 0, 1),
+            ],
+        ),
+        write(
+            5,
+            0,
+            vectored,
+            vec![
+                piece(Kind::OtherFile { shared: false }, 0, 512, 0, 1),
+                piece(Kind::Fresh, 0, 512, 0, 1),
+                piece(Kind::NoAccess, 0, 1_024_000, 0, 1),
+                piece(Kind::ZeroPage, 0, 24_576, 0, 1),
+            ],
+        ),
     ]
 }

@@ -1,7 +1,7 @@
 //! The request of a case, made on both sides, and its comparison.
 
 use super::case::{Call, Case, Way};
-use super::compare::{name_of, same_buffers, same_files, same_outcome};
+use super::compare::{name_of, on_xfs, same_buffers, same_files, same_outcome};
 use super::ground::{Difference, Pair, Side};
 use crate::common::files;
 use crate::common::mapping::patterned;
@@ -122,14 +122,6 @@ pub(crate) fn raw(
         same_buffers(case.way, &ours, &theirs, count)?;
     }
     Ok(name_of(got, wanted))
-}
-
-fn on_xfs(file: &std::fs::File) -> bool {
-    // SAFETY: statfs is plain old data, and the struct is ours.
-    unsafe {
-        let mut stat: libc::statfs = std::mem::zeroed();
-        libc::fstatfs(file.as_raw_fd(), &mut stat) == 0 && stat.f_type == libc::XFS_SUPER_MAGIC
-    }
 }
 
 /// The file ranges that memory was written to which changes by itself.

@@ -149,7 +149,8 @@ impl Transfer {
 
     /// A write met EIO. Its memory is faulted in, to tell bad memory from a bad device.
     fn vet(&mut self) -> Action {
-        if self.vetted {
+        // A window that was faulted in before the first EIO is only a part of that pass.
+        if self.vetted && self.is_vetting() {
             return self.fail(libc::EIO);
         }
         self.bisecting = true;

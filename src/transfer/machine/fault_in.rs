@@ -66,7 +66,7 @@ impl Transfer {
     }
 
     /// A write met EIO: its passes carry nothing but memory that was faulted in.
-    fn is_vetting(&self) -> bool {
+    pub(super) fn is_vetting(&self) -> bool {
         self.bisecting && self.direction == Direction::Write
     }
 

@@ -220,7 +220,7 @@ impl Transfer {
 
     #[cfg(test)]
     pub(super) fn is_vetted(&self) -> bool {
-        self.vetted
+        self.vetted && self.is_vetting()
     }
 
     /// Whether the answer to the last action is [`Event::Copied`].
