@@ -430,7 +430,7 @@ fn workers_that_disturb_a_verification_are_warned_of() {
 #[test]
 fn what_the_runtime_leaves_no_time_for_is_said_to_be_not_verified() {
     let document = document(
-        "[j]\nsize=1m\nrw=randwrite\nverify=crc32c\nruntime=100ms\ntime_based\n",
+        "[j]\nsize=1m\nrw=randwrite\nverify=crc32c\nruntime=100ms\nrate_iops=100\n",
         &[],
     );
     for entry in columns(&document, "j") {

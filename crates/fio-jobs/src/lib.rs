@@ -73,7 +73,7 @@ pub use kinds::{
     BlockSize, Distribution, FioOnly, IoEngine, Memory, Mode, PatternPart, PerDirection, Sequencer,
     Size, SplitPart, SyncMode, Verify,
 };
-pub use layout::{FileRegion, LayoutError};
+pub use layout::{FileRegion, Found, LayoutError};
 pub use surroundings::{Machine, Surroundings};
 
 /// The bytes that a job file may have: with all that it includes, and again when it is written out
