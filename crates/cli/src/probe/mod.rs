@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::figures::units;
 use crate::ground::engine::BackendChoice;
 use crate::ground::engine::{self, FileFacts, OnRequest, RingFacts};
-use crate::ground::facts;
+use crate::ground::facts::{self, Switch};
 use crate::report::Outcome;
 use crate::report::print;
 
@@ -47,6 +47,8 @@ struct Answers {
     file_unknown: Option<String>,
     kernel: String,
     io_uring_disabled: Option<u32>,
+    /// Why it could not be read; None also where this kernel has no such switch.
+    io_uring_disabled_unknown: Option<String>,
     memlock_bytes: Option<u64>,
     ring_features: Vec<&'static str>,
     ring_unavailable: Option<String>,
@@ -68,7 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     } else {
         print(&render(&answers))?;
     }
-    Ok(ExitCode::SUCCESS)
+    // The main question has stayed open.
+    Ok(ExitCode::from(u8::from(answers.file.is_none())))
 }
 
 fn ask(arguments: &Arguments) -> Result<Answers, String> {
@@ -115,6 +118,7 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         Ok(ring) => (features(ring.params()), None),
         Err(error) => (Vec::new(), Some(facts::explain_ring_error(&error))),
     };
+    let switch = facts::io_uring_disabled();
     Ok(Answers {
         path: fs::canonicalize(path)
             .unwrap_or_else(|_| path.clone())
@@ -125,7 +129,14 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         file,
         file_unknown,
         kernel: facts::kernel_release(),
-        io_uring_disabled: facts::io_uring_disabled(),
+        io_uring_disabled: match switch {
+            Switch::Set(mode) => Some(mode),
+            _ => None,
+        },
+        io_uring_disabled_unknown: match switch {
+            Switch::Unknown(why) => Some(why),
+            _ => None,
+        },
         memlock_bytes: facts::memlock_bytes(),
         ring_features,
         ring_unavailable,
@@ -214,11 +225,14 @@ fn render(a: &Answers) -> String {
     line("kernel", &a.kernel);
     line(
         "io_uring_disabled",
-        match a.io_uring_disabled {
-            None => "this kernel has no such switch",
-            Some(0) => "0: allowed for all",
-            Some(1) => "1: only for CAP_SYS_ADMIN and the group in kernel.io_uring_group",
-            Some(_) => "2: forbidden for all",
+        &match (a.io_uring_disabled, &a.io_uring_disabled_unknown) {
+            (None, Some(why)) => format!("unknown: {why}"),
+            (None, None) => "this kernel has no such switch".into(),
+            (Some(0), _) => "0: allowed for all".into(),
+            (Some(1), _) => {
+                "1: only for CAP_SYS_ADMIN and the group in kernel.io_uring_group".into()
+            }
+            (Some(mode), _) => format!("{mode}: forbidden for all"),
         },
     );
     line(
