@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fio_jobs::random::Course;
 use fio_jobs::{Found, JobFile, Surroundings};
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for job in file.jobs() {
         for clone in 0..job.options.numjobs {
             let files = job.files(clone);
-            let found: Vec<Found> = files.iter().map(look).collect();
+            let found: Vec<Found> = files.iter().map(|path| look(path)).collect();
             // A job with randrepeat=0 has other requests for another number than 0.
             let seed = job.seed(clone, 0);
             let regions = job.regions(clone, &found, seed)?;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// What is there: a regular file, or nothing that this example knows the size of.
-fn look(path: &PathBuf) -> Found {
+fn look(path: &Path) -> Found {
     match path.metadata() {
         Ok(found) if found.is_file() => Found::File(found.len()),
         _ => Found::Nothing,
