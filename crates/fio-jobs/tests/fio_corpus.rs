@@ -1,5 +1,5 @@
-//! Job files as people write them, in `tests/corpus`: real fio runs each, and makes as many requests
-//! as we say, at the same offsets where the job file leaves no choice.
+//! Job files as people write them, in `tests/corpus`: real fio runs each, and makes as many
+//! requests as we say, at the same offsets where the job file leaves no choice.
 
 mod fio_common;
 

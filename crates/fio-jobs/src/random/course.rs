@@ -6,8 +6,8 @@ use crate::{FileRegion, Job, Options};
 /// All requests of one worker from the first to the last, as far as they need no clock: `size`,
 /// `io_size`, `loops` and `number_ios` decide how many there are.
 ///
-/// The requests come in passes, as in fio. When [`next_of`](Course::next_of) has no further one, the
-/// pass is over: what was written is to be verified now, if the job says so. Then
+/// The requests come in passes, as in fio. When [`next_of`](Course::next_of) has no further one,
+/// the pass is over: what was written is to be verified now, if the job says so. Then
 /// [`next_pass`](Course::next_pass) tells whether there is another one. A job that is `time_based`
 /// always has another one, and its caller ends it.
 ///
