@@ -85,8 +85,9 @@ pub enum Size {
 pub enum BlockSize {
     /// All the same (`bs`).
     Fixed(u64),
-    /// All multiples of the smallest up to the largest, equally often (`bsrange`); with
-    /// [`Options::block_unaligned`](super::Options::block_unaligned) every size between them.
+    /// The multiples of the smallest up to the largest, and the largest, about equally often
+    /// (`bsrange`). With [`Options::block_unaligned`](super::Options::block_unaligned) every size
+    /// between them; as in fio the largest one then stands for all that would be larger.
     #[allow(missing_docs)]
     Range { min: u64, max: u64 },
     /// Each size as often as its percentage says (`bssplit`). The percentages add up to 100; there

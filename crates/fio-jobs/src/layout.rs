@@ -10,6 +10,28 @@ use super::job::{Job, Options};
 use super::kinds::Size;
 use super::random::{Rng, Stream};
 
+/// What is there already under the name of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A file with so many bytes, which can be made longer.
+    File(u64),
+    /// A device with so many bytes: what a job wants beyond them is left out.
+    Device(u64),
+}
+
+impl Found {
+    /// How large it is, if anything is there.
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Found::Nothing => None,
+            Found::File(bytes) | Found::Device(bytes) => Some(bytes),
+        }
+    }
+}
+
 /// The part of a file that a worker reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,12 +40,18 @@ pub struct FileRegion {
     pub offset: u64,
     /// How long it is, in bytes; at least one block.
     pub bytes: u64,
+    /// How long the whole file is, in bytes, once it is laid out; not less than the region's end.
+    pub file_bytes: u64,
 }
 
 impl FileRegion {
-    /// A region of `bytes` from `offset` on.
+    /// A region of `bytes` from `offset` on, at the end of its file.
     pub fn new(offset: u64, bytes: u64) -> FileRegion {
-        FileRegion { offset, bytes }
+        FileRegion {
+            offset,
+            bytes,
+            file_bytes: offset.saturating_add(bytes),
+        }
     }
 
     /// What the file must have at least, in bytes.
@@ -110,9 +138,9 @@ impl Job {
         (0..options.nrfiles).map(path).collect()
     }
 
-    /// The region of each file of [`files`](Job::files). `existing` has the bytes of each that is
-    /// there, in the same order; of those that are missing there it is as if they were not. `seed`
-    /// decides on sizes that are given as a range.
+    /// The region of each file of [`files`](Job::files). `existing` says what is there already, in
+    /// the same order; files that are missing in it are taken not to be there. `seed` decides on
+    /// sizes that are given as a range.
     ///
     /// # Errors
     ///
@@ -120,25 +148,27 @@ impl Job {
     pub fn regions(
         &self,
         clone: u32,
-        existing: &[Option<u64>],
+        existing: &[Found],
         seed: u64,
     ) -> Result<Vec<FileRegion>, LayoutError> {
         let files = self.files(clone);
         let mut sizes = Rng::new(seed, Stream::FileSizes);
-        let regions = (0..files.len()).map(|at| {
-            let existing = existing.get(at).copied().flatten();
-            let size = self.file_size(files.len() as u64, existing, &mut sizes);
-            let offset = offset(&self.options, clone, existing.unwrap_or(0))
-                .ok_or_else(|| self.too_large())?;
-            let bytes = match (size, existing) {
-                (Some(bytes), _) => bytes,
-                (None, Some(existing)) => self.part_of(existing, offset),
-                (None, None) => {
+        let region = |at: usize| {
+            let found = existing.get(at).copied().unwrap_or_default();
+            let there = found.bytes().unwrap_or(0);
+            let offset = offset(&self.options, clone, there).ok_or_else(|| self.too_large())?;
+            let wanted = match self.wanted(at, files.len(), found, offset, &mut sizes) {
+                Some(wanted) => self.part_of(wanted, offset),
+                None => {
                     return Err(LayoutError::NoSize {
                         job: self.name.clone(),
                         path: files[at].clone(),
                     });
                 }
+            };
+            let bytes = match found {
+                Found::Device(there) => wanted.min(there.saturating_sub(offset)),
+                Found::Nothing | Found::File(_) => wanted,
             };
             let block = self.options.min_block();
             if bytes < block {
@@ -150,30 +180,53 @@ impl Job {
                 });
             }
             // The kernel's own limit of a file.
-            offset
+            let end = offset
                 .checked_add(bytes)
                 .filter(|&end| end <= i64::MAX as u64)
                 .ok_or_else(|| self.too_large())?;
-            Ok(FileRegion { offset, bytes })
-        });
-        regions.collect()
+            Ok(FileRegion {
+                offset,
+                bytes,
+                file_bytes: end.max(there),
+            })
+        };
+        (0..files.len()).map(region).collect()
     }
 
     /// How many bytes a worker reads and writes each time that it does its job, of which there are
-    /// [`Options::loops`]: the regions once, or what `io_size` says.
+    /// [`Options::loops`]: the regions once, or what `io_size` says. Where no block fits into what
+    /// is left, it is less; a [`Course`](crate::random::Course) knows.
     pub fn io_bytes(&self, regions: &[FileRegion]) -> u64 {
-        let total = regions
+        let (size, io_size) = self.amount(regions);
+        io_size.unwrap_or(size)
+    }
+
+    /// The size of all files together, and `io_size` where it is given in bytes. As in fio, a
+    /// percentage of it makes the size smaller.
+    pub(crate) fn amount(&self, regions: &[FileRegion]) -> (u64, Option<u64>) {
+        let options = &self.options;
+        let files = regions.len().max(1) as u64;
+        let there = regions
             .iter()
             .fold(0u64, |total, region| total.saturating_add(region.bytes));
-        let size = match self.options.size {
+        let mut total = match options.size {
+            // Also where a device has less.
+            Some(Size::Bytes(size)) if options.filesize.is_none() && size >= files => {
+                there.max(size - size % files)
+            }
+            _ => there,
+        };
+        let mut io_size = None;
+        match options.io_size {
+            None => {}
+            Some(Size::Bytes(bytes)) => io_size = Some(bytes),
+            Some(Size::Percent(percent)) => total = part(total, percent),
+        }
+        let size = match options.size {
             Some(Size::Bytes(size)) => size.min(total),
             _ => total,
         };
-        match self.options.io_size {
-            None => size,
-            Some(Size::Bytes(bytes)) => bytes,
-            Some(Size::Percent(percent)) => part(size, percent),
-        }
+        (size, io_size)
     }
 
     fn too_large(&self) -> LayoutError {
@@ -182,35 +235,51 @@ impl Job {
         }
     }
 
-    /// What the job itself says of the size of a file.
-    fn file_size(&self, files: u64, existing: Option<u64>, sizes: &mut Rng) -> Option<u64> {
-        if let Some((low, high)) = self.options.filesize {
-            let block = self.options.min_block();
-            let size = low + sizes.below((high - low).saturating_add(1));
-            return Some(if low == high {
-                low
-            } else {
-                (size - size % block).max(low)
-            });
+    /// How many bytes of a file behind `offset` the job asks for, before any percentage; None if
+    /// neither the job nor the file itself has a size.
+    fn wanted(
+        &self,
+        at: usize,
+        files: usize,
+        found: Found,
+        offset: u64,
+        sizes: &mut Rng,
+    ) -> Option<u64> {
+        let options = &self.options;
+        let block = options.min_block();
+        let rest = |bytes: u64| bytes.saturating_sub(offset);
+        if let Some((low, high)) = options.filesize {
+            // Drawn for each file, so that what is there already changes no other file's size.
+            let drawn = low + sizes.below((high - low).saturating_add(1));
+            return Some(rest(match found.bytes() {
+                Some(there) if (low..=high).contains(&there) => there,
+                _ if low == high => low,
+                _ => (drawn - drawn % block).max(low),
+            }));
         }
-        match self.options.size {
+        if let Some(Size::Bytes(bytes)) = options.size {
+            let (files, at) = (files.max(1) as u64, at as u64);
+            let each = bytes / files;
+            // What is left over goes to the first files, in whole blocks.
+            let larger = (bytes - each * files) / block;
+            let wanted = each + if at < larger { block } else { 0 };
             // Too little for so many files means as much as there is.
-            Some(Size::Bytes(bytes)) if bytes / files > 0 || existing.is_none() => {
-                Some(bytes / files)
+            if wanted > 0 || found == Found::Nothing {
+                return Some(wanted);
             }
-            _ => None,
         }
+        found.bytes().map(rest)
     }
 
-    /// What is left of an existing file behind `offset`, or the part of it that the job asks for.
-    fn part_of(&self, existing: u64, offset: u64) -> u64 {
-        let left = existing.saturating_sub(offset);
+    /// The part of what is wanted that a size in percent leaves. It is a part of the whole file,
+    /// and not more than there is behind the offset.
+    fn part_of(&self, wanted: u64, offset: u64) -> u64 {
         match self.options.size {
             Some(Size::Percent(percent)) if percent < 100 => {
-                let bytes = part(existing, percent).min(left);
+                let bytes = part(offset.saturating_add(wanted), percent).min(wanted);
                 bytes - bytes % self.options.min_block()
             }
-            _ => left,
+            _ => wanted,
         }
     }
 }
@@ -220,184 +289,25 @@ fn part(bytes: u64, percent: u8) -> u64 {
 }
 
 /// Where a worker starts. Percentages are of the file as it is before the job, so nothing of one
-/// that is not there.
+/// that is not there. A start that has a percentage in it is rounded up to a block.
 fn offset(options: &Options, clone: u32, existing: u64) -> Option<u64> {
-    let increment = match options.offset_increment {
-        Size::Bytes(bytes) => bytes,
-        Size::Percent(percent) => part(existing, percent),
+    let percentage = |size| match size {
+        Size::Bytes(bytes) => (bytes, false),
+        Size::Percent(percent) => (part(existing, percent), true),
     };
-    let increment = increment.checked_mul(u64::from(clone))?;
-    match options.offset {
-        Size::Bytes(bytes) => bytes.checked_add(increment),
-        Size::Percent(percent) => {
-            let align = if options.offset_align > 0 {
-                options.offset_align
-            } else {
-                options.min_block()
-            };
-            part(existing, percent)
-                .checked_add(increment)?
-                .checked_next_multiple_of(align)
-        }
+    let (start, of_file) = percentage(options.offset);
+    let (increment, by_file) = percentage(options.offset_increment);
+    let offset = increment
+        .checked_mul(u64::from(clone))?
+        .checked_add(start)?;
+    if !(of_file || by_file) {
+        return Some(offset);
     }
+    offset.checked_next_multiple_of(match options.offset_align {
+        0 => options.min_block(),
+        align => align,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{JobFile, Surroundings};
-
-    const K: u64 = 1024;
-
-    fn job(text: &str) -> Job {
-        let file = JobFile::parse(
-            "test.fio",
-            &format!("[j]\n{text}"),
-            &Surroundings::isolated(),
-        )
-        .unwrap();
-        file.groups[0].jobs[0].clone()
-    }
-
-    fn regions(text: &str, existing: &[Option<u64>]) -> Result<Vec<(u64, u64)>, LayoutError> {
-        let regions = job(text).regions(0, existing, 1)?;
-        Ok(regions
-            .iter()
-            .map(|region| (region.offset, region.bytes))
-            .collect())
-    }
-
-    #[test]
-    fn files_are_named_as_fio_names_them() {
-        let names = |text: &str, clone| {
-            job(text)
-                .files(clone)
-                .iter()
-                .map(|path| path.to_str().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(names("size=1m\nnumjobs=2", 1), ["j.1.0"]);
-        assert_eq!(
-            names("size=1m\nname=other\nnrfiles=2", 0),
-            ["j.0.0", "j.0.1"]
-        );
-        assert_eq!(names("size=1m\ndirectory=a:b\nnumjobs=3", 1), ["b/j.1.0"]);
-        assert_eq!(names("size=1m\ndirectory=a:b\nnumjobs=3", 2), ["a/j.2.0"]);
-        assert_eq!(
-            names("size=1m\nfilename_format=x.$jobnum.$filenum", 0),
-            ["x.0.0"]
-        );
-        assert_eq!(
-            names("size=1m\nfilename=x:y\\:z\ndirectory=d:e\nnrfiles=7", 1),
-            ["d/x", "d/y:z"]
-        );
-    }
-
-    /// What fio 3.33 did with the same lines: the offsets of its requests, and the sizes of the
-    /// files that it left.
-    #[test]
-    fn regions_are_what_fio_makes_of_the_same_lines() {
-        for (text, existing, expected) in [
-            ("size=64k\noffset=16k", None, (16 * K, 64 * K)),
-            ("size=64k\noffset=16k", Some(32 * K), (16 * K, 64 * K)),
-            ("size=64k\noffset=16k", Some(128 * K), (16 * K, 64 * K)),
-            ("offset=16k", Some(32 * K), (16 * K, 16 * K)),
-            ("size=64k\noffset=50%", None, (0, 64 * K)),
-            ("size=64k\noffset=50%", Some(128 * K), (64 * K, 64 * K)),
-            ("size=64k\noffset=50%", Some(96 * K), (48 * K, 64 * K)),
-            ("size=50%", Some(32 * K), (0, 16 * K)),
-            ("size=50%\noffset=25%", Some(32 * K), (8 * K, 16 * K)),
-            ("size=100%\noffset=25%", Some(32 * K), (8 * K, 24 * K)),
-            ("filesize=64k\nsize=16k", None, (0, 64 * K)),
-            ("size=30k", None, (0, 30 * K)),
-        ] {
-            assert_eq!(
-                regions(&format!("filename=f\n{text}"), &[existing]),
-                Ok(vec![expected]),
-                "{text} {existing:?}"
-            );
-        }
-        assert_eq!(
-            regions("nrfiles=3\nsize=64k", &[None; 3]),
-            Ok(vec![(0, 21845); 3])
-        );
-        assert_eq!(
-            regions("nrfiles=3\nfilesize=16k", &[None; 3]),
-            Ok(vec![(0, 16 * K); 3])
-        );
-        let second = job("filename=f\nsize=16k\nnumjobs=2\noffset_increment=16k")
-            .regions(1, &[None], 1)
-            .unwrap();
-        assert_eq!(
-            (second[0].offset, second[0].bytes, second[0].end()),
-            (16 * K, 16 * K, 32 * K)
-        );
-    }
-
-    #[test]
-    fn the_amount_is_the_size_or_what_io_size_says() {
-        for (text, expected) in [
-            ("size=64k", 64 * K),
-            ("size=64k\nio_size=32k", 32 * K),
-            ("size=64k\nio_size=96k", 96 * K),
-            ("size=64k\nio_size=50%", 32 * K),
-            ("size=64k\nfilesize=32k", 32 * K),
-            ("size=16k\nfilesize=64k", 16 * K),
-        ] {
-            let job = job(&format!("filename=f\n{text}"));
-            assert_eq!(
-                job.io_bytes(&job.regions(0, &[None], 1).unwrap()),
-                expected,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_range_of_file_sizes_is_kept_and_repeatable() {
-        let job = job("nrfiles=50\nfilesize=4k-64k");
-        let regions = job.regions(0, &[None; 50], 7).unwrap();
-        assert!(
-            regions
-                .iter()
-                .all(|region| (4 * K..=64 * K).contains(&region.bytes)
-                    && region.bytes % (4 * K) == 0)
-        );
-        assert!(
-            regions
-                .iter()
-                .any(|region| region.bytes != regions[0].bytes)
-        );
-        assert_eq!(job.regions(0, &[None; 50], 7).unwrap(), regions);
-        assert_ne!(job.regions(0, &[None; 50], 8).unwrap(), regions);
-    }
-
-    #[test]
-    fn what_has_no_size_or_does_not_fit_is_an_error() {
-        assert!(matches!(
-            regions("filename=f", &[None]),
-            Err(LayoutError::NoSize { .. })
-        ));
-        assert!(matches!(
-            regions("filename=f\nsize=50%", &[]),
-            Err(LayoutError::NoSize { .. })
-        ));
-        assert!(matches!(
-            regions("filename=f\noffset=32k", &[Some(32 * K)]),
-            Err(LayoutError::TooSmall { bytes: 0, .. })
-        ));
-        assert!(matches!(
-            regions("nrfiles=3\nsize=8k", &[None; 3]),
-            Err(LayoutError::TooSmall { .. })
-        ));
-        assert!(matches!(
-            regions("filename=f\nsize=8191p\noffset=8191p", &[None]),
-            Err(LayoutError::TooLarge { .. })
-        ));
-        let far = job("filename=f\nsize=1m\nnumjobs=4000\noffset_increment=8000p");
-        assert!(matches!(
-            far.regions(3999, &[None], 1),
-            Err(LayoutError::TooLarge { .. })
-        ));
-    }
-}
+mod tests;

@@ -1,29 +1,65 @@
-//! fio's job files: their language, read into types, and the offsets that such a job asks for.
+//! fio's job files: their language, read into types, and the requests that such a job asks for.
 //!
-//! May know: text, numbers, and what fio does with a job file. Must not know: engines, files that
-//! are open, requests in flight, clocks. Nothing here does I/O but [`JobFile::read`], for the job
-//! file, and [`Surroundings::system`], for the environment and the files that are included.
+//! This crate is for programs that carry out job files themselves. It has no I/O engine and no
+//! clock, and opens nothing but the job file ([`JobFile::read`]), and with
+//! [`Surroundings::system`] the files that it includes. The version of fio that decides what is
+//! right is 3.33.
+//!
+//! # The way through the crate
+//!
+//! 1. [`JobFile::read`] or [`JobFile::parse`] reads a job file. [`Surroundings`] says where
+//!    variables, included files and the machine's numbers come from; those of a test are
+//!    [`isolated`](Surroundings::isolated). An [`Error`] prints as one line, with file, line and
+//!    option.
+//! 2. A [`JobFile`] has [`Group`]s of jobs that start together, and each [`Job`] its [`Options`],
+//!    with everything that it inherits. Its [`warnings`](JobFile::warnings) tell what has no
+//!    effect.
+//! 3. A job has [`numjobs`](Options::numjobs) workers. [`Job::files`] names the files of one of
+//!    them, and [`Job::regions`] tells which part of each it uses. What is [`Found`] under those
+//!    names is for the caller to look at.
+//! 4. A [`Course`](random::Course) gives the requests of one worker, in order. The caller adds what
+//!    needs a clock: the runtime, rates, think time.
 //!
 //! ```
-//! use fio_jobs::{JobFile, Mode, Surroundings};
-//! # fn main() -> Result<(), fio_jobs::Error> {
+//! use fio_jobs::random::Course;
+//! use fio_jobs::{Found, JobFile, Mode, Surroundings};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let text = "
 //!     [global]
-//!     size=256m        ; for both
+//!     filename=data
 //!     direct=1
 //!     [point-reads]
 //!     rw=randread
 //!     iodepth=32
 //!     [scan]
 //!     stonewall
+//!     rw=read
 //!     bs=1m
+//!     size=50%         ; of the file that is there
 //! ";
 //! let file = JobFile::parse("example.fio", text, &Surroundings::isolated())?;
 //! let [reads, scan] = [&file.groups[0].jobs[0], &file.groups[1].jobs[0]];
 //! assert_eq!((reads.options.mode, reads.options.depth), (Mode::RandRead, 32));
-//! assert_eq!(scan.options.block.read.max(), 1 << 20);
+//!
+//! // The second job on a file of 10 MiB: five requests of 1 MiB.
+//! let seed = scan.seed(0, 0);
+//! let regions = scan.regions(0, &[Found::File(10 << 20)], seed)?;
+//! let offsets: Vec<u64> = Course::new(scan, &regions, seed)?
+//!     .map(|request| request.offset >> 20)
+//!     .collect();
+//! assert_eq!(offsets, [0, 1, 2, 3, 4]);
 //! # Ok(())
 //! # }
+//! ```
+//!
+//! A mistake says where it is, and a misspelt name which one may have been meant:
+//!
+//! ```
+//! use fio_jobs::{ErrorKind, JobFile, Surroundings};
+//! let text = "[a]\nsize=1m\niodeth=4\n";
+//! let error = JobFile::parse("a.fio", text, &Surroundings::isolated()).unwrap_err();
+//! assert_eq!((error.kind, error.place.line), (ErrorKind::UnknownOption, 3));
+//! assert_eq!(error.nearest, Some("iodepth"));
 //! ```
 //!
 //! # What is understood
@@ -37,7 +73,9 @@
 //! Where the documentation of fio and the program disagree, the program is followed (a `filename`
 //! in a job is added to those of `[global]`, `bs` does not undo an inherited `bsrange`). Where fio
 //! reads something else than what is written, without a word (`size = 4k` is four bytes to it,
-//! `runtime=5sec` five microseconds), this is an error that says so.
+//! `runtime=5sec` five microseconds, `rwmixread=70%` all reads), this is an error that says so.
+//! Words that fio ignores (`runtime=60 seconds`, `direct=1 yes`) are ignored with a warning, and a
+//! comment may have any encoding.
 //!
 //! A [`JobFile`] prints itself as a job file: every job on its own, with nothing left to inherit or
 //! expand. What is printed is read as the same jobs again, by this module and by fio.
@@ -67,13 +105,18 @@ mod value;
 #[cfg(test)]
 mod parse_test;
 
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use error::{Error, ErrorKind, Place, Warning};
 pub use job::{Group, Job, JobFile, Options};
 pub use kinds::{
     BlockSize, Distribution, FioOnly, IoEngine, Memory, Mode, PatternPart, PerDirection, Sequencer,
     Size, SplitPart, SyncMode, Verify,
 };
-pub use layout::{FileRegion, LayoutError};
+pub use layout::{FileRegion, Found, LayoutError};
 pub use surroundings::{Machine, Surroundings};
 
 /// The bytes that a job file may have: with all that it includes, and again when it is written out

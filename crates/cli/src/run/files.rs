@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fio_jobs::SyncMode;
+use fio_jobs::{Found, SyncMode};
 use rustix::fs::{Advice, FallocateFlags};
 
 use super::{guard, left_over};
@@ -99,6 +99,17 @@ enum Sort {
 }
 
 impl Entry {
+    /// What a job finds there: fio makes the files of all jobs, in their order, before the first
+    /// one starts.
+    fn found(&self) -> Found {
+        match self.existing {
+            None if self.bytes == 0 => Found::Nothing,
+            None => Found::File(self.bytes),
+            Some((Sort::Block, bytes)) => Found::Device(bytes),
+            Some((Sort::Regular | Sort::Other, bytes)) => Found::File(bytes.max(self.bytes)),
+        }
+    }
+
     /// Sees that the system does not use what is written to, and keeps it so if it is a device.
     fn hold(&mut self) -> Result<(), String> {
         let Some((sort, bytes)) = self.existing else {
@@ -132,10 +143,10 @@ impl Drop for Files {
 }
 
 impl Files {
-    /// The number of the file at this path, and its size if it is there.
-    pub(super) fn find(&mut self, path: PathBuf) -> Result<(usize, Option<u64>), String> {
+    /// The number of the file at this path, and what is there when its next job starts.
+    pub(super) fn find(&mut self, path: PathBuf) -> Result<(usize, Found), String> {
         if let Some(&at) = self.by_path.get(&path) {
-            return Ok((at, self.entries[at].existing.map(|(_, bytes)| bytes)));
+            return Ok((at, self.entries[at].found()));
         }
         let found =
             look(&path).map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
@@ -143,7 +154,7 @@ impl Files {
         let left_over = regular && left_over::is_ours(&path)?;
         let existing = found.filter(|_| !left_over);
         self.by_path.insert(path.clone(), self.entries.len());
-        self.entries.push(Entry {
+        let entry = Entry {
             path,
             existing,
             bytes: 0,
@@ -156,8 +167,15 @@ impl Files {
             held: None,
             left_over,
             made: None,
-        });
-        Ok((self.entries.len() - 1, existing.map(|(_, bytes)| bytes)))
+        };
+        let found = entry.found();
+        self.entries.push(entry);
+        Ok((self.entries.len() - 1, found))
+    }
+
+    /// Whether the file is not one that the run makes.
+    pub(super) fn was_there(&self, at: usize) -> bool {
+        self.entries[at].existing.is_some()
     }
 
     pub(super) fn path(&self, at: usize) -> &Path {

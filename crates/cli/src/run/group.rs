@@ -467,12 +467,7 @@ impl Run<'_> {
             self.shared.stop.pause(Instant::now() + delay);
         }
         let mut record = Record::new();
-        let mut script = Script::new(
-            options,
-            self.worker.requests.clone(),
-            self.worker.bytes,
-            Instant::now(),
-        );
+        let mut script = Script::new(options, self.worker.course.clone(), Instant::now());
         lane::drive(lane, &mut script, pieces, &self.ground, &mut record)
             .map_err(|error| error.to_string())?;
         Ok(record)

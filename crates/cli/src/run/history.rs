@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, btree_map};
 
 use fio_jobs::random::{Request, Requests};
-use fio_jobs::{BlockSize, Options};
+use fio_jobs::{BlockSize, Options, PerDirection};
 
 /// The blocks that a worker keeps track of at most: some 100 MiB of memory.
 const MOST: usize = 1 << 21;
@@ -51,12 +51,7 @@ pub(super) struct Block {
 impl History {
     /// Of a worker that makes these requests.
     pub(super) fn new(options: &Options, requests: &Requests) -> History {
-        let kept = if options.verify.is_none()
-            || !options.do_verify
-            || options.time_based
-            || !options.mode.writes()
-        {
-            // With time_based the writes take all of the time, as in fio.
+        let kept = if options.verify.is_none() || !options.do_verify || !options.mode.writes() {
             Kept::Nothing
         } else if each_once(options) {
             Kept::Pass {
@@ -101,8 +96,8 @@ impl History {
         number
     }
 
-    /// The requests that come next may be for blocks that were written already.
-    pub(super) fn again(&mut self) {
+    /// The requests that come next are these. They may be for blocks that were written already.
+    pub(super) fn next_pass(&mut self, next: &Requests) {
         let Kept::Pass {
             requests,
             made,
@@ -111,6 +106,10 @@ impl History {
         else {
             return;
         };
+        if *made == 0 {
+            *requests = next.clone();
+            return;
+        }
         let written = numbered(requests.clone(), *made, *first);
         self.kept = Kept::Blocks {
             blocks: BTreeMap::new(),
@@ -120,9 +119,9 @@ impl History {
     }
 
     /// What was written since the last time, to be read: with the number of the last write to each
-    /// block. From here on these requests are made. Also how many more were written than there was
-    /// room to keep track of.
-    pub(super) fn take(&mut self, next: &Requests) -> (Blocks, u64) {
+    /// block. Also how many more were written than there was room to keep track of. The next
+    /// request is the first one of another pass.
+    pub(super) fn take(&mut self) -> (Blocks, u64) {
         self.verified = self.writes;
         let blocks = match &mut self.kept {
             Kept::Nothing => Blocks::Kept {
@@ -134,9 +133,8 @@ impl History {
                 made,
                 first,
             } => {
-                let requests = std::mem::replace(requests, next.clone());
                 let (made, first) = (std::mem::take(made), std::mem::replace(first, self.writes));
-                Blocks::Pass(Box::new(numbered(requests, made, first)))
+                Blocks::Pass(Box::new(numbered(requests.clone(), made, first)))
             }
             Kept::Blocks { blocks, any } => Blocks::Kept {
                 blocks: std::mem::take(blocks).into_iter(),
@@ -191,7 +189,11 @@ fn each_once(options: &Options) -> bool {
         _ => false,
     };
     let straight = options.modifier == 0 || random && options.modifier == 1;
-    same && straight && (!random || options.covers())
+    // Which direction comes next is then a matter of time.
+    let rated =
+        options.rate != PerDirection::both(None) || options.rate_iops != PerDirection::both(None);
+    let timed = modes == [true, true] && rated;
+    same && straight && !timed && (!random || options.covers())
 }
 
 /// The writes among so many requests, with their numbers.
@@ -251,7 +253,7 @@ mod tests {
         for _ in 0..count {
             let request = requests.next().unwrap_or_else(|| {
                 requests.next_pass();
-                history.again();
+                history.next_pass(&requests);
                 requests.next().expect("a pass has requests")
             });
             let number = history.made(&request);
@@ -268,7 +270,7 @@ mod tests {
                 .all(|&last| last == Some(number))
         });
         whole.sort_unstable();
-        let (blocks, beyond) = history.take(&requests);
+        let (blocks, beyond) = history.take();
         assert_eq!(beyond, 0);
         let mut blocks: Vec<_> = blocks
             .map(|(request, number)| {
@@ -295,6 +297,7 @@ mod tests {
             "rw=write:4k",
             "rw=randwrite\nrandom_distribution=zipf:1.2",
             "rw=rw\nbs=4k,16k",
+            "rw=randrw\nrate_iops=,100",
         ] {
             // Less than a pass, one, and several.
             for count in [1, 10, 32, 100, 333] {
@@ -326,12 +329,13 @@ mod tests {
         };
         let mut requests = requests.clone();
         requests.next_pass();
-        history.take(&requests);
+        history.take();
+        history.next_pass(&requests);
         let request = requests.next().expect("a request");
         assert_eq!(history.made(&request), blocks.len() as u64);
         assert!(history.wants() && history.left() == 1);
         let again: Vec<_> = history
-            .take(&requests)
+            .take()
             .0
             .map(|(read, number)| (read.file, read.offset, number))
             .collect();
@@ -340,11 +344,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_where_nothing_will_be_verified() {
-        for text in [
-            "rw=randwrite\ndo_verify=0",
-            "rw=randwrite\ntime_based\nruntime=5",
-            "rw=read",
-        ] {
+        for text in ["rw=randwrite\ndo_verify=0", "rw=read"] {
             let text = format!("[j]\nfilename=f\nsize=64k\nverify=crc32c\n{text}");
             let file = JobFile::parse("test.fio", &text, &Surroundings::isolated()).expect("a job");
             let options = &file.groups[0].jobs[0].options;
@@ -373,7 +373,7 @@ mod tests {
         for request in requests.by_ref().take(16) {
             history.made(&request);
         }
-        let (blocks, beyond) = history.take(&requests);
+        let (blocks, beyond) = history.take();
         assert!(blocks.count() == 3 && beyond > 0);
     }
 }

@@ -358,7 +358,7 @@ impl<L: Lane> Turns<'_, L> {
         // As fio: what is verified comes from the device, and to get it there is part of the time.
         self.sync_files(verifier.files())?;
         verifier.drop_cache()?;
-        let (mut over, mut error) = (false, None);
+        let (mut over, mut error, mut bytes) = (false, None, 0);
         loop {
             over |= self.is_given_up() || script.is_out_of_time(self.now) || error.is_some();
             while !over && let Some(&slot) = self.free.last() {
@@ -371,6 +371,7 @@ impl<L: Lane> Turns<'_, L> {
                     return Err(io::Error::other("a slot without a buffer"));
                 };
                 piece.set_len(request.bytes as usize);
+                bytes += request.bytes;
                 let check = Check::Write(number);
                 self.slots[slot] = Some(InFlight {
                     kind: Kind::Verify,
@@ -390,7 +391,7 @@ impl<L: Lane> Turns<'_, L> {
         self.record.verified.end();
         self.record.verified.left += blocks.count() as u64 + beyond;
         self.now = Instant::now();
-        script.resume(self.now);
+        script.resume(self.now, bytes);
         error.map_or(Ok(()), Err)
     }
 
@@ -505,7 +506,7 @@ mod tests {
     use super::*;
     use crate::run::files::Target;
     use crate::run::memory::Buffers;
-    use fio_jobs::random::Requests;
+    use fio_jobs::random::Course;
     use fio_jobs::{FileRegion, JobFile, Memory, Surroundings, SyncMode};
 
     const BYTES: usize = 64 << 10;
@@ -594,11 +595,11 @@ mod tests {
 
     fn run_until(text: &str, lost: Option<u64>, enough: u64) -> (InMemory, Record) {
         let place = tempfile::NamedTempFile::new().expect("a file");
-        let text = format!("[j]\nfilename=f\nsize=64k\niodepth=8\n{text}");
+        let text = format!("[j]\nfilename=f\nsize=64k\nio_size=128k\niodepth=8\n{text}");
         let file = JobFile::parse("test.fio", &text, &Surroundings::isolated()).expect("a job");
-        let options = &file.groups[0].jobs[0].options;
-        let requests =
-            Requests::new(options, &[FileRegion::new(0, BYTES as u64)], 1).expect("requests");
+        let job = &file.groups[0].jobs[0];
+        let (options, regions) = (&job.options, [FileRegion::new(0, BYTES as u64)]);
+        let course = Course::new(job, &regions, 1).expect("requests");
         let targets = [Target {
             path: place.path(),
             read: true,
@@ -635,8 +636,7 @@ mod tests {
             signal: signal.clone(),
             syncs: 0,
         };
-        let loop_bytes = 2 * BYTES as u64;
-        let mut script = Script::new(options, requests, loop_bytes, Instant::now());
+        let mut script = Script::new(options, course, Instant::now());
         let mut record = Record::new();
         drive(
             &mut lane,
@@ -681,16 +681,19 @@ mod tests {
     /// The block is a good one then: only that it is not the last write tells.
     #[test]
     fn a_write_that_was_lost_is_found_though_an_earlier_one_is_there() {
-        // Each block is written twice; the last of all writes is never overwritten.
-        let (_, record) = run("rw=write\nverify=crc32c", Some(31));
-        assert_eq!((record.verified.blocks, record.verified.differ), (16, 1));
+        // Each second block is written four times; the last of all writes is never overwritten.
+        let (_, record) = run("rw=write:4k\nverify=crc32c", Some(31));
+        assert_eq!((record.verified.blocks, record.verified.differ), (8, 1));
         assert!(
             record.verified.told[0].contains("not the last write"),
             "{:?}",
             record.verified.told
         );
         // The first one is overwritten: nothing is lost.
-        assert_eq!(run("rw=write\nverify=crc32c", Some(0)).1.verified.differ, 0);
+        assert_eq!(
+            run("rw=write:4k\nverify=crc32c", Some(0)).1.verified.differ,
+            0
+        );
     }
 
     #[test]

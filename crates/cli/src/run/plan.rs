@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fio_jobs::random::Requests;
-use fio_jobs::{FileRegion, Job, JobFile, Memory, Options, Size, Surroundings, Verify};
+use fio_jobs::random::Course;
+use fio_jobs::{FileRegion, Found, Job, JobFile, Memory, Options, Size, Surroundings, Verify};
 
 use super::files::{Files, Wish};
 use super::guard;
@@ -56,7 +56,7 @@ pub(super) struct Worker {
     pub(super) files: Vec<usize>,
     /// The part of each of them.
     pub(super) regions: Vec<FileRegion>,
-    pub(super) requests: Requests,
+    pub(super) course: Course,
     pub(super) bytes: u64,
     pub(super) seed: u64,
     /// Its number among all workers of the profile, from 1.
@@ -167,12 +167,11 @@ impl Plan {
             .into_iter()
             .map(|name| self.files.find(dir.join(name)))
             .collect::<Result<Vec<_>, _>>()?;
-        let existing: Vec<Option<u64>> = found.iter().map(|(_, bytes)| *bytes).collect();
+        let existing: Vec<Found> = found.iter().map(|(_, found)| *found).collect();
         let regions = job
             .regions(clone, &existing, seed)
             .map_err(|error| error.to_string())?;
-        let requests =
-            Requests::new(&job.options, &regions, seed).map_err(|error| error.to_string())?;
+        let course = Course::new(job, &regions, seed).map_err(|error| error.to_string())?;
         let options = &job.options;
         let sparse = options
             .fio_only
@@ -205,7 +204,8 @@ impl Plan {
             }
             _ => None,
         };
-        if options.unlink && existing.iter().any(Option::is_some) && clone == 0 {
+        if options.unlink && found.iter().any(|(file, _)| self.files.was_there(*file)) && clone == 0
+        {
             self.warnings.push(format!(
                 "{place}: warning: unlink has no effect on a file that was there before"
             ));
@@ -215,7 +215,7 @@ impl Plan {
         Ok(Worker {
             files,
             bytes,
-            requests,
+            course,
             seed,
             number: job.first_worker + clone,
             regions,

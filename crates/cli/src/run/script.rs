@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fio_jobs::random::{Request, Requests};
+use fio_jobs::random::{Course, Request};
 use fio_jobs::{Options, PerDirection};
 
 use super::history::{Blocks, History};
@@ -29,55 +29,44 @@ pub(super) enum Step {
 /// The script of one worker.
 pub(super) struct Script<'a> {
     options: &'a Options,
-    requests: Requests,
-    /// What one loop moves.
-    loop_bytes: u64,
-    bytes: u64,
-    count: u64,
-    loops_left: u32,
+    course: Course,
     begun: Instant,
     counts_from: Instant,
     ends: Option<Instant>,
     /// When the next request of each direction may start.
     due: PerDirection<Instant>,
-    /// Drawn, and not due yet.
-    drawn: Option<Request>,
+    /// The direction of the next request, which is not due yet: whether it is a write.
+    direction: Option<bool>,
+    /// Another pass begins.
+    again: bool,
+    /// The pass before was verified.
+    verified: bool,
     writes: u64,
     sync: Option<(usize, bool)>,
     until_thought: u32,
     resumes: Option<Instant>,
     history: History,
-    /// The next request is the first one of another pass.
-    again: bool,
     over: bool,
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(
-        options: &'a Options,
-        requests: Requests,
-        loop_bytes: u64,
-        now: Instant,
-    ) -> Script<'a> {
+    pub(super) fn new(options: &'a Options, course: Course, now: Instant) -> Script<'a> {
         let counts_from = now + options.ramp_time;
         Script {
             options,
-            history: History::new(options, &requests),
-            requests,
-            loop_bytes,
-            bytes: 0,
-            count: 0,
-            loops_left: options.loops,
+            history: History::new(options, course.requests()),
+            course,
             begun: now,
             counts_from,
             ends: options.runtime.map(|runtime| counts_from + runtime),
             due: PerDirection::both(now),
-            drawn: None,
+            direction: None,
+            again: false,
+            verified: false,
             writes: 0,
             sync: None,
             until_thought: options.thinktime_blocks,
             resumes: None,
-            again: false,
             over: false,
         }
     }
@@ -112,30 +101,71 @@ impl<'a> Script<'a> {
             }
             self.resumes = None;
         }
-        let Some(request) = self.drawn.take().or_else(|| self.draw()) else {
-            return if self.history.wants() {
-                Step::Verify
-            } else {
-                Step::Over
-            };
-        };
-        if self.again {
-            self.drawn = Some(request);
-            // As fio: only what has a time to fill goes on without a break.
-            if !self.options.time_based && in_flight > 0 {
-                return Step::Quiet;
+        // Ends: a pass without a request is the last one.
+        loop {
+            if self.again {
+                // As fio: only what has a time to fill goes on without a break.
+                if !self.options.time_based && in_flight > 0 {
+                    return Step::Quiet;
+                }
+                self.again = false;
+                return Step::Again;
             }
-            self.again = false;
-            return Step::Again;
+            if !self.course.is_pass_over() {
+                let write = match self.direction.take() {
+                    Some(write) => write,
+                    None => self.course.direction(),
+                };
+                let (write, due) = self.in_time(write, now);
+                if due > now {
+                    self.direction = Some(write);
+                    return Step::Later(self.not_beyond_the_end(due));
+                }
+                if let Some(request) = self.course.next_of(write) {
+                    self.account(&request);
+                    let number = self.history.made(&request);
+                    return Step::Request(request, number);
+                }
+            }
+            if let Some(step) = self.pass_over() {
+                return step;
+            }
         }
-        let due = *self.due.get(request.write);
-        if due > now {
-            self.drawn = Some(request);
-            return Step::Later(self.not_beyond_the_end(due));
+    }
+
+    /// Which direction comes next, where this one is the job's choice, and when. As in fio, a
+    /// direction that is ahead of its rate leaves its turn to the other one.
+    fn in_time(&self, write: bool, now: Instant) -> (bool, Instant) {
+        let due = |write| *self.due.get(write);
+        let mode = self.options.mode;
+        let share = match write {
+            true => self.options.read_percent,
+            false => 100 - self.options.read_percent,
+        };
+        let other_may = mode.reads() && mode.writes() && share > 0;
+        if due(write) > now && other_may && due(!write) < due(write) {
+            (!write, due(!write))
+        } else {
+            (write, due(write))
         }
-        self.account(&request);
-        let number = self.history.made(&request);
-        Step::Request(request, number)
+    }
+
+    /// What comes after the last request of a pass; None if it is another pass.
+    fn pass_over(&mut self) -> Option<Step> {
+        if self.history.wants() {
+            return Some(Step::Verify);
+        }
+        let verified = std::mem::take(&mut self.verified);
+        if !self.course.next_pass() {
+            self.over = true;
+            return Some(Step::Over);
+        }
+        self.history.next_pass(self.course.requests());
+        // With a time to fill, the offsets of some distributions never come to an end. To verify is
+        // to drain and to drop the cache as well.
+        let ends = !self.options.mode.is_random() || self.options.covers();
+        self.again = !verified && (ends || !self.options.time_based);
+        None
     }
 
     /// Whether the runtime is over.
@@ -150,12 +180,14 @@ impl<'a> Script<'a> {
 
     /// What is to be verified now, and how many blocks more there was no room to keep track of.
     pub(super) fn written(&mut self) -> (Blocks, u64) {
-        self.history.take(&self.requests)
+        self.verified = true;
+        self.history.take()
     }
 
-    /// It goes on at this time, after a verification: what was not done meanwhile is not made up
-    /// for.
-    pub(super) fn resume(&mut self, now: Instant) {
+    /// It goes on at this time, after so many bytes were verified: what was not done meanwhile is
+    /// not made up for.
+    pub(super) fn resume(&mut self, now: Instant, bytes: u64) {
+        self.course.verified(bytes);
         self.due = PerDirection {
             read: self.due.read.max(now),
             write: self.due.write.max(now),
@@ -201,81 +233,30 @@ impl<'a> Script<'a> {
             }
         }
     }
-
-    fn next_pass(&mut self) {
-        self.requests.next_pass();
-        // With a time to fill, the offsets of some distributions never come to an end.
-        let ends = !self.options.mode.is_random() || self.options.covers();
-        self.again = ends || !self.options.time_based;
-    }
-
-    /// The next request; none if it is over, or if there is something to verify before the next
-    /// one.
-    fn draw(&mut self) -> Option<Request> {
-        let full = self.bytes >= self.loop_bytes
-            || self
-                .options
-                .number_ios
-                .is_some_and(|most| self.count >= most);
-        if full {
-            if !self.options.time_based {
-                self.loops_left = self.loops_left.saturating_sub(1);
-                if self.loops_left == 0 {
-                    self.over = true;
-                    return None;
-                }
-            }
-            (self.bytes, self.count) = (0, 0);
-            self.next_pass();
-            if self.history.wants() {
-                // To verify is to drain and to drop the cache as well.
-                self.again = false;
-                return None;
-            }
-        }
-        let request = match self.requests.next() {
-            Some(request) => Some(request),
-            None => {
-                self.next_pass();
-                self.history.again();
-                self.requests.next()
-            }
-        };
-        let Some(request) = request else {
-            self.over = true;
-            return None;
-        };
-        self.bytes += request.bytes;
-        self.count += 1;
-        Some(request)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fio_jobs::{FileRegion, JobFile, Surroundings};
+    use fio_jobs::{JobFile, Surroundings};
 
-    fn options(text: &str) -> Options {
-        let file = JobFile::parse(
-            "test.fio",
-            &format!("[j]\nfilename=f\nsize=64k\n{text}"),
-            &Surroundings::isolated(),
-        )
-        .expect("a job");
-        file.groups[0].jobs[0].options.clone()
-    }
-
-    fn script(options: &Options, loop_bytes: u64, now: Instant) -> Script<'_> {
-        let requests =
-            Requests::new(options, &[FileRegion::new(0, 64 << 10)], 1).expect("requests");
-        Script::new(options, requests, loop_bytes, now)
+    /// The script of a job of 64 KiB in blocks of 4 KiB, which starts at this time.
+    fn with_script<T>(text: &str, now: Instant, with: impl FnOnce(Script<'_>) -> T) -> T {
+        let text = format!("[j]\nfilename=f\nsize=64k\n{text}");
+        let file = JobFile::parse("test.fio", &text, &Surroundings::isolated()).expect("a job");
+        let job = &file.groups[0].jobs[0];
+        let regions = job.regions(0, &[], 1).expect("regions");
+        let course = Course::new(job, &regions, 1).expect("requests");
+        with(Script::new(&job.options, course, now))
     }
 
     /// The steps at one and the same time, as letters.
-    fn steps(text: &str, loop_kib: u64, most: usize) -> String {
-        let (options, now) = (options(text), Instant::now());
-        let mut script = script(&options, loop_kib << 10, now);
+    fn steps(text: &str, most: usize) -> String {
+        let now = Instant::now();
+        with_script(text, now, |mut script| letters(&mut script, now, most))
+    }
+
+    fn letters(script: &mut Script<'_>, now: Instant, most: usize) -> String {
         let letter = |step| match step {
             Step::Request(request, _) => Some(if request.write { 'w' } else { 'r' }),
             Step::Sync { data_only, .. } => Some(if data_only { 'd' } else { 's' }),
@@ -289,7 +270,9 @@ mod tests {
         let step = |_| {
             let step = script.next(now, in_flight);
             if matches!(step, Step::Verify) {
-                script.written();
+                let blocks = script.written().0;
+                let bytes = blocks.map(|(request, _)| request.bytes).sum();
+                script.resume(now, bytes);
             }
             let step = letter(step);
             in_flight = usize::from(step != Some('q'));
@@ -300,29 +283,27 @@ mod tests {
 
     #[test]
     fn a_job_moves_its_bytes_in_each_loop_and_then_it_is_over() {
-        assert_eq!(steps("", 64, 100), "r".repeat(16));
+        assert_eq!(steps("", 100), "r".repeat(16));
+        assert_eq!(steps("loops=2", 100), format!("{0}qa{0}", "r".repeat(16)));
+        assert_eq!(steps("io_size=16k", 100), "r".repeat(4));
         assert_eq!(
-            steps("loops=2", 64, 100),
-            format!("{0}qa{0}", "r".repeat(16))
-        );
-        assert_eq!(steps("", 16, 100), "r".repeat(4));
-        assert_eq!(
-            steps("", 96, 100),
+            steps("io_size=96k", 100),
             format!("{}qa{}", "r".repeat(16), "r".repeat(8))
         );
-        assert_eq!(steps("number_ios=3\nloops=2", 64, 100), "rrrqarrr");
+        // As fio: the loops are made of one pass, as long as the files have more.
+        assert_eq!(steps("number_ios=3\nloops=2", 100), "rrrrrr");
+        assert_eq!(steps("size=30k", 100), "r".repeat(7));
     }
 
     #[test]
     fn a_time_is_filled_without_a_break() {
         assert_eq!(
-            steps("time_based\nruntime=1", 64, 36),
+            steps("time_based\nruntime=1", 36),
             format!("{0}a{0}arr", "r".repeat(16))
         );
         assert_eq!(
             steps(
                 "time_based\nruntime=1\nrw=randread\nrandom_distribution=zipf:1.1",
-                64,
                 100
             ),
             "r".repeat(100)
@@ -330,76 +311,113 @@ mod tests {
     }
 
     #[test]
-    fn each_loop_is_verified_when_it_was_written() {
-        assert_eq!(steps("rw=write\nverify=crc32c", 12, 100), "wwwv");
+    fn each_pass_is_verified_when_it_was_written() {
+        let write = |more: &str, most| steps(&format!("rw=write\nsize=12k\n{more}"), most);
+        assert_eq!(write("verify=crc32c", 100), "wwwv");
+        assert_eq!(write("verify=crc32c\nloops=2\nfsync=3", 100), "wwwsvwwwsv");
+        assert_eq!(write("verify=crc32c\ndo_verify=0", 100), "www");
+        assert_eq!(steps("size=12k\nrw=read\nverify=crc32c", 100), "rrr");
+        // What is read to verify is a part of io_size, as in fio.
         assert_eq!(
-            steps("rw=write\nverify=crc32c\nloops=2\nfsync=3", 12, 100),
-            "wwwsvwwwsv"
+            write("verify=crc32c\nio_size=48k\nioengine=libaio", 100),
+            "wwwvwwwv"
         );
+    }
+
+    #[test]
+    fn with_a_time_to_fill_each_pass_is_verified() {
+        let timed = "verify=crc32c\ntime_based\nruntime=1";
+        for mode in ["write", "randwrite", "randwrite\nnorandommap"] {
+            assert_eq!(
+                steps(&format!("rw={mode}\nsize=12k\n{timed}"), 10),
+                "wwwvwwwvww"
+            );
+        }
         assert_eq!(
-            steps("rw=write\nverify=crc32c\ndo_verify=0", 12, 100),
-            "www"
+            steps(&format!("rw=write\nsize=30k\n{timed}"), 9),
+            "wwwwwwwvw"
         );
-        assert_eq!(steps("rw=read\nverify=crc32c", 12, 100), "rrr");
-        assert_eq!(
-            steps("rw=write\nverify=crc32c\ntime_based\nruntime=1", 12, 6),
-            "wwwaww"
+        let mixed = steps(&format!("rw=randrw\nsize=64k\n{timed}"), 60);
+        assert!(
+            mixed.matches('v').count() == 3 && mixed.contains('r'),
+            "{mixed}"
         );
     }
 
     #[test]
     fn what_the_runtime_leaves_no_time_to_verify_is_known() {
-        let (options, now) = (
-            options("rw=write\nverify=crc32c\nruntime=1"),
-            Instant::now(),
-        );
-        let mut script = script(&options, 64 << 10, now);
-        assert!(
-            matches!(script.next(now, 0), Step::Request(_, 0))
-                && matches!(script.next(now, 0), Step::Request(_, 1))
-        );
-        assert!(matches!(
-            script.next(now + Duration::from_secs(1), 0),
-            Step::Over
-        ));
-        assert_eq!(script.not_verified(), 2);
+        let now = Instant::now();
+        with_script("rw=write\nverify=crc32c\nruntime=1", now, |mut script| {
+            assert!(matches!(script.next(now, 0), Step::Request(_, 0)));
+            assert!(matches!(script.next(now, 0), Step::Request(_, 1)));
+            let end = now + Duration::from_secs(1);
+            assert!(matches!(script.next(end, 0), Step::Over));
+            assert_eq!(script.not_verified(), 2);
+        });
     }
 
     #[test]
     fn syncs_come_after_so_many_writes() {
-        assert_eq!(steps("rw=write\nfdatasync=1", 12, 100), "wdwdwd");
-        assert_eq!(steps("rw=write\nfsync=2", 20, 100), "wwswwsw");
+        assert_eq!(steps("rw=write\nsize=12k\nfdatasync=1", 100), "wdwdwd");
+        assert_eq!(steps("rw=write\nsize=20k\nfsync=2", 100), "wwswwsw");
     }
 
     #[test]
     fn rates_and_think_time_put_requests_off() {
-        assert_eq!(steps("rate_iops=10", 64, 4), "rlll");
-        assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 64, 4), "rrql");
-        let (options, now) = (options("rate=4k"), Instant::now());
-        let mut script = script(&options, 64 << 10, now);
-        assert!(matches!(script.next(now, 0), Step::Request(..)));
-        let Step::Later(when) = script.next(now, 0) else {
-            panic!("not due")
-        };
-        assert_eq!(when, now + Duration::from_secs(1));
-        assert!(matches!(script.next(when, 0), Step::Request(..)));
+        assert_eq!(steps("rate_iops=10", 4), "rlll");
+        assert_eq!(steps("thinktime=1s\nthinktime_blocks=2", 4), "rrql");
+        let now = Instant::now();
+        with_script("rate=4k", now, |mut script| {
+            assert!(matches!(script.next(now, 0), Step::Request(..)));
+            let Step::Later(when) = script.next(now, 0) else {
+                panic!("not due")
+            };
+            assert_eq!(when, now + Duration::from_secs(1));
+            assert!(matches!(script.next(when, 0), Step::Request(..)));
+        });
+    }
+
+    #[test]
+    fn a_rate_for_one_direction_does_not_slow_the_other_one_down() {
+        let timed = "rw=randrw\ntime_based\nruntime=2";
+        for rate in ["rate_iops=,1", "rate=,4k"] {
+            let steps = steps(&format!("{timed}\n{rate}"), 200);
+            let reads = steps.matches('r').count();
+            assert_eq!(
+                (steps.matches('w').count(), steps.matches('l').count()),
+                (1, 0)
+            );
+            assert!(reads > 180, "{rate}: {steps}");
+        }
+        // With both ahead of their rates, the one that is due first is next.
+        let now = Instant::now();
+        with_script(&format!("{timed}\nrate_iops=10,2"), now, |mut script| {
+            let (mut at, mut counts) = (now, [0, 0]);
+            while at < now + Duration::from_millis(1_990) {
+                match script.next(at, 0) {
+                    Step::Request(request, _) => counts[usize::from(request.write)] += 1,
+                    Step::Later(when) => at = when,
+                    _ => {}
+                }
+            }
+            assert_eq!(counts, [20, 4]);
+        });
+        // A job that is to have no writes at all gets none instead of reads that come too early.
+        assert_eq!(
+            steps(&format!("{timed}\nrwmixread=100\nrate_iops=1,"), 4),
+            "rlll"
+        );
     }
 
     #[test]
     fn the_runtime_ends_it_and_the_ramp_does_not_count() {
-        let (options, now) = (
-            options("runtime=2\nramp_time=1\ntime_based"),
-            Instant::now(),
-        );
-        let mut script = script(&options, 64 << 10, now);
-        assert!(!script.counts(now) && script.counts(now + Duration::from_secs(1)));
-        assert!(matches!(
-            script.next(now + Duration::from_millis(2999), 0),
-            Step::Request(..)
-        ));
-        assert!(matches!(
-            script.next(now + Duration::from_secs(3), 0),
-            Step::Over
-        ));
+        let now = Instant::now();
+        with_script("runtime=2\nramp_time=1\ntime_based", now, |mut script| {
+            let second = Duration::from_secs(1);
+            assert!(!script.counts(now) && script.counts(now + second));
+            let late = now + Duration::from_millis(2999);
+            assert!(matches!(script.next(late, 0), Step::Request(..)));
+            assert!(matches!(script.next(now + 3 * second, 0), Step::Over));
+        });
     }
 }

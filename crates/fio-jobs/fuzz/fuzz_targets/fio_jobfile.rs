@@ -13,9 +13,9 @@
 
 use std::path::Path;
 
+use fio_jobs::random::Course;
+use fio_jobs::{Found, Job, JobFile, Surroundings};
 use libfuzzer_sys::fuzz_target;
-use fio_jobs::random::Requests;
-use fio_jobs::{Job, JobFile, Surroundings};
 
 fuzz_target!(|bytes: &[u8]| {
     let surroundings = Surroundings::isolated();
@@ -37,10 +37,13 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn requests_of(job: &Job) {
     let files = job.files(0).len();
-    // Files of 1 MiB, of which every other one is there.
-    let existing: Vec<Option<u64>> = (0..files)
-        .map(|file| (file % 2 == 0).then_some(1 << 20))
-        .collect();
+    // Nothing, a file of 1 MiB, a device of 1 MiB and a bit, and so on.
+    let kinds = [
+        Found::Nothing,
+        Found::File(1 << 20),
+        Found::Device((1 << 20) + 1000),
+    ];
+    let existing: Vec<Found> = kinds.into_iter().cycle().take(files).collect();
     let seed = job.seed(0, 1);
     let Ok(regions) = job.regions(0, &existing, seed) else {
         return;
@@ -54,22 +57,18 @@ fn requests_of(job: &Job) {
     {
         return;
     }
-    let Ok(mut requests) = Requests::new(&job.options, &regions, seed) else {
+    let Ok(mut course) = Course::new(job, &regions, seed) else {
         return;
     };
-    for _ in 0..2 {
-        for request in requests.by_ref().take(100) {
-            let region = regions[request.file];
-            assert!(request.bytes > 0 && request.bytes <= job.options.max_block());
-            assert!(
-                request.offset >= region.offset && request.offset + request.bytes <= region.end()
-            );
-            assert!(if request.write {
-                job.options.mode.writes()
-            } else {
-                job.options.mode.reads()
-            });
-        }
-        requests.next_pass();
+    for request in course.by_ref().take(200) {
+        let region = regions[request.file];
+        assert!(request.bytes > 0 && request.bytes <= job.options.max_block());
+        assert!(request.offset >= region.offset);
+        assert!(request.offset + request.bytes <= region.file_bytes);
+        assert!(if request.write {
+            job.options.mode.writes()
+        } else {
+            job.options.mode.reads()
+        });
     }
 }

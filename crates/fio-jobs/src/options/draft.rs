@@ -126,16 +126,6 @@ impl Draft {
         if options.verify == Some(Verify::Pattern) && options.verify_pattern.is_empty() {
             return conflict("verify=pattern needs a verify_pattern");
         }
-        if options.verify.is_some()
-            && options.do_verify
-            && options.time_based
-            && options.mode.writes()
-        {
-            notes.push(
-                "nothing will be verified: the writes take the whole runtime (time_based)"
-                    .to_owned(),
-            );
-        }
         debug_assert!(
             options.time_based
                 <= options

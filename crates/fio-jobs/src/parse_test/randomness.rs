@@ -143,14 +143,11 @@ fn verification() {
         ErrorKind::Unsupported,
         "once it was written",
     );
-    for mode in ["randwrite", "randrw"] {
-        assert!(
-            warnings(&format!(
-                "[a]\nrw={mode}\nverify=crc32c\ntime_based\nruntime=5"
-            ))[0]
-                .contains("nothing will be verified")
-        );
-    }
+    // A job with a time to fill verifies after each pass.
+    assert_eq!(
+        warnings("[a]\nrw=randwrite\nverify=crc32c\ntime_based\nruntime=5"),
+        [""; 0]
+    );
     // What is read is verified as it comes.
     assert_eq!(
         warnings("[a]\nrw=randread\nverify=crc32c\ntime_based\nruntime=5"),

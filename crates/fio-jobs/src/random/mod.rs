@@ -5,8 +5,10 @@
 //! needs memory for each block, except a job that covers its region once with blocks of several
 //! sizes.
 //!
-//! [`Requests`] is what a runner needs; the rest is what it is made of.
+//! [`Course`] is what a runner needs; the rest is what it is made of.
 
+mod blocks;
+mod course;
 mod distribution;
 mod offsets;
 mod permutation;
@@ -14,6 +16,7 @@ mod requests;
 mod rng;
 mod sizes;
 
+pub use course::Course;
 pub use distribution::Ranks;
 pub use permutation::Permutation;
 pub use requests::{Request, Requests, RequestsError};

@@ -3,10 +3,12 @@
 //! May know: one region, block sizes, random numbers. Must not know: other files, which direction
 //! comes next.
 
+use super::blocks::BlockMap;
 use super::distribution::Ranks;
 use super::permutation::Permutation;
 use super::requests::RequestsError;
 use super::rng::{Rng, Stream, mix};
+use super::sizes::BlockSizes;
 use crate::{BlockSize, Distribution, FileRegion, Options, Sequencer};
 
 /// The blocks that a map of single blocks may have: 64 MiB of memory.
@@ -16,34 +18,39 @@ const MAX_MAPPED: u64 = 1 << 29;
 #[derive(Clone, Debug)]
 pub(super) struct Offsets {
     region: FileRegion,
-    /// The smallest request of each direction.
-    least: [u64; 2],
     way: Way,
-    /// After a new random offset, how many requests follow it, and how.
-    follow: Option<(u64, Sequencer)>,
-    follow_state: [Follow; 2],
-    /// The bytes of this pass so far, and of a whole one.
-    done: u64,
-    pass_bytes: u64,
+    /// Where the last request of each direction started and ended, from the region's start.
+    last: [Last; 2],
     seed: u64,
     passes: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Follow {
-    left: u64,
+struct Last {
     start: u64,
     end: u64,
 }
 
 #[derive(Clone, Debug)]
 enum Way {
-    /// From the start to the end, each direction by itself; a gap after each request.
-    Sequential { next: [u64; 2], gap: u64 },
+    /// From the start to the end, each direction by itself; a gap after each request. A direction
+    /// that `wraps` goes on at the start.
+    Sequential { gap: u64, wraps: bool },
     /// Every block once; all have the same size.
-    Once { order: Permutation, at: u64 },
-    /// Every block once, though requests have several sizes.
-    OnceMapped(Mapped),
+    Once {
+        order: Permutation,
+        at: u64,
+        block: u64,
+    },
+    /// Every block once, though requests have several sizes: any free block, and as much behind it
+    /// as is free.
+    Spread {
+        taken: BlockMap,
+        block: u64,
+        rng: Rng,
+    },
+    /// The same where reads and writes have different smallest sizes.
+    Mixed(Mixed),
     /// Any block at any time.
     Free { directions: [Free; 2], rng: Rng },
 }
@@ -60,16 +67,17 @@ struct Free {
 }
 
 impl Offsets {
+    /// `wraps`: a sequential direction that has come to the end of the region starts over.
     pub(super) fn new(
         options: &Options,
         region: FileRegion,
         seed: u64,
+        wraps: bool,
     ) -> Result<Offsets, RequestsError> {
         let used = [options.mode.reads(), options.mode.writes()];
         let blocks = [&options.block.read, &options.block.write];
         let least = blocks.map(|block| block.min().max(1));
         let smallest = options.min_block().max(1);
-        let pass_bytes = region.bytes - region.bytes % smallest;
         let largest_least = (0..2)
             .filter(|&direction| used[direction])
             .map(|direction| least[direction])
@@ -83,47 +91,49 @@ impl Offsets {
         }
         let mut offsets = Offsets {
             region,
-            least,
             way: Way::Sequential {
-                next: [0; 2],
-                gap: 0,
+                gap: options.modifier,
+                wraps,
             },
-            follow: (options.mode.is_random() && options.modifier > 1)
-                .then(|| (options.modifier - 1, options.sequencer)),
-            follow_state: [Follow::default(); 2],
-            done: 0,
-            pass_bytes,
+            last: [Last::default(); 2],
             seed,
             passes: 0,
         };
         if !options.mode.is_random() {
-            offsets.way = Way::Sequential {
-                next: [0; 2],
-                gap: options.modifier,
-            };
-        } else if !options.covers() {
-            offsets.way = offsets.free(options);
-        } else if same_size(blocks, used) {
-            offsets.way = Way::Once {
-                order: Permutation::new(region.bytes / smallest, offsets.key()),
-                at: 0,
-            };
-        } else {
-            offsets.way = Way::OnceMapped(Mapped::new(region.bytes, least, used, offsets.key())?);
+            return Ok(offsets);
         }
+        let key = offsets.key();
+        offsets.way = if !options.covers() {
+            offsets.free(options, least)
+        } else if same_size(blocks, used) {
+            Way::Once {
+                order: Permutation::new(region.bytes / smallest, key),
+                at: 0,
+                block: smallest,
+            }
+        } else if largest_least == smallest {
+            Way::Spread {
+                taken: BlockMap::new(mapped(region.bytes / smallest)?),
+                block: smallest,
+                rng: Rng::new(key, Stream::Offsets),
+            }
+        } else {
+            Way::Mixed(Mixed::new(region.bytes, least, key)?)
+        };
         Ok(offsets)
     }
 
-    fn free(&self, options: &Options) -> Way {
+    fn free(&self, options: &Options, least: [u64; 2]) -> Way {
         let scatter = Rng::new(self.seed, Stream::Scatter).next_u64();
         let center = match options.distribution {
             Distribution::Zipf { center, .. } | Distribution::Pareto { center, .. } => center,
             Distribution::Random | Distribution::Normal { .. } => None,
         };
         let direction = |write: bool| {
-            let least = self.least[usize::from(write)];
+            let least = least[usize::from(write)];
             let align = options.block_align.get(write).unwrap_or(least).max(1);
-            let starts = self.region.bytes.saturating_sub(least) / align + 1;
+            let last = self.region.bytes.saturating_sub(least.max(align));
+            let starts = last / align + 1;
             let scatter = Permutation::new(starts, scatter);
             let wanted = center.map(|center| ((starts as f64 * center) as u64).min(starts - 1));
             let shift = wanted.map_or(0, |wanted| (wanted + starts - scatter.at(0)) % starts);
@@ -148,73 +158,62 @@ impl Offsets {
     /// Starts over, in another order.
     pub(super) fn next_pass(&mut self) {
         self.passes += 1;
-        self.done = 0;
-        self.follow_state = [Follow::default(); 2];
+        self.last = [Last::default(); 2];
         let key = self.key();
         match &mut self.way {
-            Way::Sequential { next, .. } => *next = [0; 2],
-            Way::Once { order, at } => (*order, *at) = (Permutation::new(order.bound(), key), 0),
-            Way::OnceMapped(mapped) => mapped.restart(key),
-            Way::Free { .. } => {}
+            Way::Once { order, at, .. } => {
+                (*order, *at) = (Permutation::new(order.bound(), key), 0);
+            }
+            Way::Spread { taken, rng, .. } => {
+                taken.clear();
+                *rng = Rng::new(key, Stream::Offsets);
+            }
+            Way::Mixed(mixed) => mixed.restart(key),
+            Way::Sequential { .. } | Way::Free { .. } => {}
         }
     }
 
-    /// Offset and size of the next request, which is to have `wanted` bytes and has fewer where
-    /// there is no room. None if the pass is over.
-    pub(super) fn next(&mut self, write: bool, wanted: u64) -> Option<(u64, u64)> {
-        if self.done >= self.pass_bytes {
-            return None;
-        }
+    /// Whether a direction that finds nothing may leave something for the other one.
+    pub(super) fn directions_differ(&self) -> bool {
+        matches!(self.way, Way::Mixed(_))
+    }
+
+    /// Offset and size of the next request. None if the file has none any more in this pass.
+    pub(super) fn next(&mut self, write: bool, sizes: &mut BlockSizes) -> Option<(u64, u64)> {
         let direction = usize::from(write);
-        let (start, bytes) = match self.followed(direction, wanted) {
-            Some(request) => request,
-            None => self.fresh(direction, wanted)?,
-        };
-        self.follow_state[direction].start = start;
-        self.follow_state[direction].end = start + bytes;
-        self.done += bytes;
-        debug_assert!(bytes > 0 && start + bytes <= self.region.bytes);
-        Some((self.region.offset + start, bytes))
-    }
-
-    fn followed(&mut self, direction: usize, wanted: u64) -> Option<(u64, u64)> {
-        let (_, sequencer) = self.follow?;
-        let state = &mut self.follow_state[direction];
-        state.left = state.left.checked_sub(1)?;
-        let start = match sequencer {
-            Sequencer::Sequential => state.end,
-            Sequencer::Identical => state.start,
-        };
-        let request = fit(self.region.bytes, start, wanted, self.least[direction]);
-        if request.is_none() {
-            state.left = 0;
-        }
-        request
-    }
-
-    fn fresh(&mut self, direction: usize, wanted: u64) -> Option<(u64, u64)> {
-        if let Some((count, _)) = self.follow {
-            self.follow_state[direction].left = count;
-        }
-        let (bytes, least) = (self.region.bytes, self.least[direction]);
-        match &mut self.way {
-            Way::Sequential { next, gap } => {
-                // Behind the end it goes on at the start: there are gaps, or the other direction
-                // has taken less than its share.
-                let request = fit(bytes, next[direction], wanted, least)
-                    .or_else(|| fit(bytes, 0, wanted, least))?;
-                next[direction] = (request.0 + request.1).saturating_add(*gap);
-                Some(request)
-            }
-            Way::Once { order, at } => {
-                if *at >= order.bound() {
-                    return None;
+        let (end, room) = (self.region.bytes, self.room());
+        let last = self.last[direction];
+        let (start, bytes) = match &mut self.way {
+            Way::Sequential { gap, wraps } => {
+                let mut start = last.end;
+                if *wraps && start >= end {
+                    start = 0;
                 }
-                let start = order.at(*at) * least;
-                *at += 1;
-                Some((start, wanted.min(bytes - start)))
+                if *gap > 0 && start > 0 && start < room {
+                    start = start.saturating_add(*gap);
+                    if start >= self.region.file_bytes {
+                        // fio compares what counts from the region's start with what counts from
+                        // the file's, and takes the one for the other.
+                        start = self.region.offset;
+                    }
+                }
+                (start < end).then_some(())?;
+                (start, sizes.next_bytes(end - start)?)
             }
-            Way::OnceMapped(mapped) => mapped.next(direction, wanted),
+            Way::Once { order, at, block } => {
+                (*at < order.bound()).then_some(())?;
+                let start = order.at(*at) * *block;
+                *at += 1;
+                (start, *block)
+            }
+            Way::Spread { taken, block, rng } => {
+                let first = taken.next_free(rng.below(taken.bound()))?;
+                let start = first * *block;
+                let bytes = sizes.next_bytes(end - start)?;
+                let free = taken.take(first, bytes.div_ceil(*block));
+                (start, bytes.min(free * *block))
+            }
+            Way::Mixed(mixed) => mixed.next(direction, end, sizes)?,
             Way::Free { directions, rng } => {
                 let Free {
                     ranks,
@@ -224,9 +223,45 @@ impl Offsets {
                 } = &directions[direction];
                 let block = (u128::from(scatter.at(ranks.next(rng))) + u128::from(*shift))
                     % u128::from(scatter.bound());
-                fit(bytes, block as u64 * align, wanted, least)
+                let start = block as u64 * align;
+                (start, sizes.next_bytes(end - start)?)
             }
-        }
+        };
+        self.made(direction, start, bytes)
+    }
+
+    /// The request that follows the last one of this direction. None if there is no room for it.
+    pub(super) fn follow(
+        &mut self,
+        write: bool,
+        sequencer: Sequencer,
+        sizes: &mut BlockSizes,
+    ) -> Option<(u64, u64)> {
+        let direction = usize::from(write);
+        let start = match sequencer {
+            Sequencer::Sequential => self.last[direction].end,
+            Sequencer::Identical => self.last[direction].start,
+        };
+        let room = self
+            .region
+            .bytes
+            .checked_sub(start)
+            .filter(|&room| room > 0)?;
+        let bytes = sizes.next_bytes(room)?;
+        self.made(direction, start, bytes)
+    }
+
+    fn made(&mut self, direction: usize, start: u64, bytes: u64) -> Option<(u64, u64)> {
+        let end = start.checked_add(bytes).filter(|&end| end <= self.room())?;
+        debug_assert!(bytes > 0);
+        self.last[direction] = Last { start, end };
+        Some((self.region.offset + start, bytes))
+    }
+
+    /// The bytes of the file from the region's start on: the last block may reach beyond the
+    /// region's end where the file goes on, as in fio.
+    fn room(&self) -> u64 {
+        self.region.file_bytes.saturating_sub(self.region.offset)
     }
 }
 
@@ -240,25 +275,27 @@ fn same_size(blocks: [&BlockSize; 2], used: [bool; 2]) -> bool {
     sizes.all(|size| *size == BlockSize::Fixed(*first))
 }
 
-/// As much of `wanted` bytes as there is room for at `start`, if that is not less than `least`;
-/// then in multiples of that.
-fn fit(region: u64, start: u64, wanted: u64, least: u64) -> Option<(u64, u64)> {
-    let room = region.checked_sub(start)?;
-    if wanted <= room {
-        return Some((start, wanted));
+fn mapped(blocks: u64) -> Result<u64, RequestsError> {
+    if blocks > MAX_MAPPED {
+        return Err(RequestsError::TooManyBlocks {
+            blocks,
+            most: MAX_MAPPED,
+        });
     }
-    (room >= least).then(|| (start, room - room % least))
+    Ok(blocks)
 }
 
-/// A bit for each smallest block: whether it was there in this pass. Each direction goes through
-/// its own blocks in random order, and leaves out what is taken, so a pass costs two looks at each
-/// block at most.
+/// Reads and writes whose smallest sizes differ, over one map. Each direction goes through its own
+/// blocks in random order, and leaves out what is taken, so a pass costs two looks at each block at
+/// most.
+///
+/// fio counts in reads' blocks and in writes' blocks on the same map there, so that requests
+/// overlap and blocks are left out. Here each block comes once.
 #[derive(Clone, Debug)]
-struct Mapped {
+struct Mixed {
     unit: u64,
-    taken: Vec<u64>,
-    units: u64,
-    directions: [Option<Direction>; 2],
+    taken: BlockMap,
+    directions: [Direction; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -269,79 +306,42 @@ struct Direction {
     at: u64,
 }
 
-impl Mapped {
-    fn new(
-        bytes: u64,
-        least: [u64; 2],
-        used: [bool; 2],
-        key: u64,
-    ) -> Result<Mapped, RequestsError> {
-        let unit = match used {
-            [true, true] => common(least[0], least[1]),
-            [true, false] => least[0],
-            _ => least[1],
+impl Mixed {
+    fn new(bytes: u64, least: [u64; 2], key: u64) -> Result<Mixed, RequestsError> {
+        let unit = common(least[0], least[1]);
+        let direction = |direction: usize| Direction {
+            width: least[direction] / unit,
+            order: Permutation::new(bytes / least[direction], mix(key ^ direction as u64)),
+            at: 0,
         };
-        let units = bytes / unit;
-        if units > MAX_MAPPED {
-            return Err(RequestsError::TooManyBlocks {
-                blocks: units,
-                most: MAX_MAPPED,
-            });
-        }
-        let direction = |direction: usize| {
-            used[direction].then(|| {
-                let order = Permutation::new(bytes / least[direction], mix(key ^ direction as u64));
-                Direction {
-                    width: least[direction] / unit,
-                    order,
-                    at: 0,
-                }
-            })
-        };
-        Ok(Mapped {
+        Ok(Mixed {
             unit,
-            taken: vec![0; units.div_ceil(64) as usize],
-            units,
+            taken: BlockMap::new(mapped(bytes / unit)?),
             directions: [direction(0), direction(1)],
         })
     }
 
     fn restart(&mut self, key: u64) {
-        self.taken.fill(0);
+        self.taken.clear();
         for (number, direction) in self.directions.iter_mut().enumerate() {
-            if let Some(direction) = direction {
-                direction.order =
-                    Permutation::new(direction.order.bound(), mix(key ^ number as u64));
-                direction.at = 0;
-            }
+            direction.order = Permutation::new(direction.order.bound(), mix(key ^ number as u64));
+            direction.at = 0;
         }
     }
 
-    fn is_taken(&self, unit: u64) -> bool {
-        self.taken[(unit / 64) as usize] & (1 << (unit % 64)) != 0
-    }
-
-    fn next(&mut self, direction: usize, wanted: u64) -> Option<(u64, u64)> {
+    fn next(&mut self, direction: usize, end: u64, sizes: &mut BlockSizes) -> Option<(u64, u64)> {
+        let Direction { width, order, at } = &mut self.directions[direction];
         loop {
-            let Direction { width, order, at } = self.directions[direction].as_mut()?;
-            if *at >= order.bound() {
-                return None;
-            }
+            (*at < order.bound()).then_some(())?;
             let first = order.at(*at) * *width;
             *at += 1;
-            if self.is_taken(first) {
+            if self.taken.is_taken(first) {
                 continue;
             }
-            let end = first
-                .saturating_add(wanted.div_ceil(self.unit).max(1))
-                .min(self.units);
-            let free = (first..end)
-                .take_while(|&unit| !self.is_taken(unit))
-                .count() as u64;
-            for unit in first..first + free {
-                self.taken[(unit / 64) as usize] |= 1 << (unit % 64);
-            }
-            return Some((first * self.unit, wanted.clamp(1, free * self.unit)));
+            let start = first * self.unit;
+            let bytes = sizes.next_bytes(end - start)?;
+            let free = self.taken.take(first, bytes.div_ceil(self.unit));
+            return Some((start, bytes.min(free * self.unit)));
         }
     }
 }
