@@ -3,7 +3,7 @@
 //!
 //! Run with `cargo run --release --example pages`.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -132,28 +132,35 @@ fn main() -> io::Result<()> {
     const LOOKUPS: u64 = 20_000;
     let folder = tempfile::tempdir_in(".")?;
     let pages = Pages::create(&folder.path().join("pages"))?;
-    println!(
+    writeln!(
+        io::stdout(),
         "{}\nfile: {}, pool pinned: {}",
         pages.engine.info(),
         pages.file.path(),
         pages.pool.is_pinned()
-    );
+    )?;
 
     pages.engine.block_on(async {
         let started = Instant::now();
         let (root, height) = pages.load((0..KEYS).map(|key| (2 * key, key)).collect()).await?;
-        println!("{KEYS} keys loaded in {:.1?}: page {root} is the root, {height} levels above the leaves", started.elapsed());
+        writeln!(
+            io::stdout(),
+            "{KEYS} keys loaded in {:.1?}: page {root} is the root, {height} levels above the leaves", started.elapsed()
+        )?;
 
         // Spread over the file; every second one is odd, and so not in the tree.
         let keys: Vec<u64> = (0..LOOKUPS).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (2 * KEYS)).collect();
         let started = Instant::now();
         let values = pages.get(root, height, &keys).await?;
-        println!("{LOOKUPS} keys looked up in {:.1?}", started.elapsed());
+        writeln!(
+            io::stdout(),
+            "{LOOKUPS} keys looked up in {:.1?}", started.elapsed()
+        )?;
         for (key, value) in keys.iter().zip(values) {
             assert_eq!(value, (key % 2 == 0).then_some(key / 2), "key {key}");
         }
         io::Result::Ok(())
     })?;
-    println!("\n{}", pages.engine.stats());
+    writeln!(io::stdout(), "\n{}", pages.engine.stats())?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! Run with `cargo run --release --features tokio --example tokio_current`.
 
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ async fn run(folder: &std::path::Path) -> io::Result<()> {
     let drive = spawn_local(nofault::tokio::drive(&engine)?);
 
     let file = Rc::new(File::create(&engine, folder.join("blocks"))?);
-    println!("{}\nfile: {}", engine.info(), file.path());
+    writeln!(io::stdout(), "{}\nfile: {}", engine.info(), file.path())?;
     let contents: Vec<u8> = (0..BLOCKS)
         .flat_map(|block| block.to_le_bytes().repeat(BLOCK / 8))
         .collect();
@@ -50,12 +50,13 @@ async fn run(folder: &std::path::Path) -> io::Result<()> {
     for task in tasks {
         task.await??;
     }
-    println!(
+    writeln!(
+        io::stdout(),
         "{} reads by {TASKS} tasks in {:.1?}\n\n{}",
         TASKS * READS,
         started.elapsed(),
         engine.stats()
-    );
+    )?;
 
     drop((pool, file, engine));
     drive.await?;

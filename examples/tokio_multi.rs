@@ -4,7 +4,7 @@
 //! Run with `cargo run --release --example tokio_multi`. No feature is needed: a handle's futures
 //! are as good in any runtime.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::Instant;
 
 use nofault::Handle;
@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
     runtime.block_on(async {
         let handle = Handle::new()?;
         let file = File::create(&handle, folder.path().join("blocks"))?;
-        println!("{}\nfile: {}", handle.info(), file.path());
+        writeln!(io::stdout(), "{}\nfile: {}", handle.info(), file.path())?;
         let (result, _) = file
             .write_all_at(
                 (0..BLOCKS)
@@ -55,15 +55,16 @@ fn main() -> io::Result<()> {
         for task in tasks {
             task.await??;
         }
-        println!(
+        writeln!(
+            io::stdout(),
             "{} reads by {TASKS} tasks in {:.1?}, pinned: {}",
             TASKS * READS,
             started.elapsed(),
             pool.is_pinned()
-        );
+        )?;
 
         handle.shutdown().await;
-        println!("\n{}", handle.stats());
+        writeln!(io::stdout(), "\n{}", handle.stats())?;
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 //!
 //! Run with `cargo run --release --features tokio-uring --example tokio_uring`.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use nofault::tokio_uring::{Buf, drive};
@@ -20,7 +20,7 @@ async fn run(folder: &Path) -> io::Result<()> {
     let engine = Engine::new()?;
     tokio_uring::spawn(drive(&engine)?);
     let pages = File::create(&engine, folder.join("pages"))?;
-    println!("{}\npages: {}", engine.info(), pages.path());
+    writeln!(io::stdout(), "{}\npages: {}", engine.info(), pages.path())?;
 
     let mut end = 0;
     for number in 0..PAGES {
@@ -51,10 +51,11 @@ async fn run(folder: &Path) -> io::Result<()> {
         result?;
         assert_eq!(page, number.to_le_bytes().repeat(PAGE / 8));
     }
-    println!(
+    writeln!(
+        io::stdout(),
         "{PAGES} pages logged, written and read back\n\n{}",
         engine.stats()
-    );
+    )?;
     Ok(())
 }
 

@@ -31,7 +31,7 @@
 //! between threads, or that has no runtime at all, takes a [`Handle`] and its [`handle::File`]
 //! instead. [`Engine::pool`] and [`Engine::register`] give memory that needs no look; [`Policy`]
 //! says what is done with other memory; [`Stats`] counts everything that is not the fast path. The
-//! README has the limits and the kernel versions.
+//! [`guide`] has a recipe for each use, the README the limits and the kernel versions.
 //!
 //! # How it is built
 //!
@@ -107,6 +107,7 @@
 mod driver;
 mod engine;
 mod file;
+pub mod guide;
 pub mod handle;
 pub mod memory;
 mod open_file;
@@ -125,8 +126,8 @@ pub use engine::{
 pub use file::{Done, File, IoAll, OpenOptions, Policy, Queue};
 pub use handle::{Handle, HandleBuilder};
 pub use memory::{
-    Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Slice, fault_in_readable, fault_in_writeable,
-    resident_prefix,
+    Access, AlignedBuf, IoBuf, IoBufExt, IoBufMut, Pinned, SharedIoBuf, Slice, fault_in_readable,
+    fault_in_writeable, resident_prefix,
 };
 pub use open_file::{Alignment, AlignmentSource, IoPath, Priority, Reason};
 

@@ -53,6 +53,18 @@ pub use crate::tokio::{Drive, drive};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buf<B>(pub B);
 
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Buf<B> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
+impl<B: AsMut<[u8]>> AsMut<[u8]> for Buf<B> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.0.as_mut()
+    }
+}
+
 // SAFETY: the trait of tokio-uring promises the same of its implementors: while the runtime, here
 // the request, owns the value, the address is valid and does not change, also when the value is
 // moved. A leaked value is owned for ever. `bytes_init` bytes of it are initialised.

@@ -12,10 +12,15 @@ use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::uffd::Uffd;
 use held::Held;
-use nofault::{Backend, Engine, Handle, IoBufExt, OpenOptions, Policy, Priority, handle};
+use nofault::{
+    Backend, Engine, Handle, IoBufExt, IoPath, OpenOptions, Policy, Priority, Reason, handle,
+};
 use std::fmt::Debug;
 use std::future::Future;
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -319,6 +324,85 @@ fn those_who_wait_for_room_can_be_cancelled_and_run_out_of_time() {
     });
 }
 
+/// The I/O thread has the requests, and a slot for one of them only, which is stuck.
+#[test]
+fn those_who_wait_on_the_io_thread_can_be_cancelled() {
+    let name = "those_who_wait_on_the_io_thread_can_be_cancelled";
+    watched(name, DEADLINE, || {
+        let uffd = match Uffd::new() {
+            Ok(uffd) => uffd,
+            Err(reason) => common::skip!(name, "{reason}"),
+        };
+        let (dropped, _drops) = channel();
+        for backend in setup::backends() {
+            let builder = Handle::builder().backend(backend);
+            let runs = builder.depth(1).queue(10).build().expect("a handle");
+            let (_folder, path) = patterned_file();
+            let file = handle::File::open(&runs, &path).expect("the file");
+            let buffer = Held::new(LEN, &dropped);
+            let memory = buffer.memory();
+            uffd.watch_missing(&memory);
+            let stuck = file.read_at(buffer, 0);
+            uffd.wait_for_fault();
+            let waits = [0, 1, 2].map(|_| file.read_at(vec![9u8; 10], 0));
+            // The I/O thread has taken all of them in when it answers.
+            assert_eq!(runs.stats().requests, 1);
+            let [first, second, third] = waits;
+            for given_up in [second, first] {
+                let (result, buffer) = runs.block_on(given_up.cancel());
+                let error = result.expect_err("it only waited");
+                assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+                assert_eq!(buffer, [9; 10]);
+            }
+            uffd.unwatch(&memory);
+            assert_eq!(runs.block_on(stuck).0.expect("a read"), LEN);
+            assert_eq!(runs.block_on(third).0.expect("a read"), 10);
+            assert_eq!(runs.stats().requests, 2);
+        }
+    });
+}
+
+/// As above for an engine: the fault holds the memory, not the thread.
+#[test]
+fn an_engine_keeps_the_buffer_of_a_cancelled_request_too() {
+    let name = "an_engine_keeps_the_buffer_of_a_cancelled_request_too";
+    watched(name, DEADLINE, || {
+        let uffd = match Uffd::new() {
+            Ok(uffd) => uffd,
+            Err(reason) => common::skip!(name, "{reason}"),
+        };
+        let (dropped, drops) = channel();
+        for backend in setup::backends() {
+            let engine = setup::engine(backend);
+            let (_folder, path) = patterned_file();
+            let file = nofault::File::open(&engine, &path).expect("the file");
+            let buffer = Held::new(LEN, &dropped);
+            let memory = buffer.memory();
+            uffd.watch_missing(&memory);
+            let read = file.read_at(buffer, 0);
+            engine.turn(Some(Duration::ZERO)).expect("a turn");
+            uffd.wait_for_fault();
+            let mut read = read.cancel();
+            has_words(&read, &["in flight", "cancelled"]);
+            let _ = poll_once(std::pin::Pin::new(&mut read));
+            assert!(
+                drops.try_recv().is_err(),
+                "the buffer is dropped in a fault"
+            );
+            uffd.unwatch(&memory);
+            let (result, buffer) = engine.block_on(read);
+            match result {
+                Ok(count) => assert!((1..=LEN).contains(&count)),
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ECANCELED)),
+            }
+            drop(buffer);
+            drops.recv().expect("the buffer's end");
+            let stats = engine.stats();
+            assert_eq!((stats.cancelled, stats.in_flight), (1, 0));
+        }
+    });
+}
+
 /// An engine of one slot: what waits for it is cancelled without having been started.
 #[test]
 fn a_future_that_waits_for_a_slot_is_cancelled_at_once() {
@@ -379,5 +463,126 @@ fn every_future_says_what_it_is() {
         }));
         has_words(&over, &["over"]);
         drop(raw);
+    });
+}
+
+/// Whatever was opened or given, the descriptor that others get is the one without O_DIRECT.
+#[test]
+fn the_descriptor_given_out_is_of_the_file_and_has_no_o_direct() {
+    fn check(file: &(impl AsFd + AsRawFd), plain: &std::fs::File) {
+        let (own, given) = (plain.metadata().expect("stat"), file.as_fd());
+        let duplicate = std::fs::File::from(given.try_clone_to_owned().expect("a duplicate"));
+        let other = duplicate.metadata().expect("stat");
+        assert_eq!((own.dev(), own.ino()), (other.dev(), other.ino()));
+        assert_eq!(file.as_raw_fd(), given.as_raw_fd());
+        let flags = rustix::fs::fcntl_getfl(given).expect("flags");
+        assert!(!flags.contains(rustix::fs::OFlags::DIRECT));
+    }
+    let (_folder, path) = patterned_file();
+    let plain = std::fs::File::open(&path).expect("the file");
+    let (engine, handle) = (
+        Engine::new().expect("an engine"),
+        Handle::new().expect("a handle"),
+    );
+    let mut options = std::fs::File::options();
+    options.read(true);
+    for flags in [0, libc::O_DIRECT] {
+        let Ok(given) = options.custom_flags(flags).open(&path) else {
+            common::note_skip(
+                "a descriptor with O_DIRECT",
+                "the filesystem refuses O_DIRECT",
+            );
+            continue;
+        };
+        let again = given.try_clone().expect("a duplicate");
+        check(
+            &nofault::File::from_std(&engine, given).expect("a file"),
+            &plain,
+        );
+        check(
+            &handle::File::from_std(&handle, again).expect("a file"),
+            &plain,
+        );
+    }
+}
+
+/// Several requests and their maker hold one buffer.
+#[test]
+fn a_buffer_that_is_shared_can_be_written_by_many_requests_at_once() {
+    on_each_face!(|file, runs, _ended| {
+        let page: Arc<[u8]> = patterned(4096, 1).into();
+        let pool = runs.pool(1, 4096).expect("a pool");
+        let mut pinned = pool.get().expect("a buffer");
+        pinned.copy_from_slice(&page);
+        let (pinned, plain) = (Arc::new(pinned), Arc::new(page.to_vec()));
+        let writes = (
+            file.write_all_at(page.clone(), 0),
+            file.write_all_at(pinned.clone(), 4096),
+            file.write_all_at(plain.clone().into_slice(100..), 8192 + 100),
+            file.write_at(plain.clone().into_slice(..100), 8192),
+        );
+        assert!(pool.get().is_none() && page[..] == plain[..]);
+        runs.block_on(async {
+            writes.0.await.0.expect("all of it");
+            writes.1.await.0.expect("all of it");
+            writes.2.await.0.expect("all of it");
+            assert_eq!(writes.3.await.0.expect("a write"), 100);
+            let (result, all) = file
+                .read_exact_at(vec![0; 3 * 4096].into_slice(..3 * 4096), 0)
+                .await;
+            result.expect("all of it");
+            assert!(all.as_ref().chunks(4096).all(|copy| *copy == page[..]));
+        });
+        assert_eq!(
+            (Arc::strong_count(&page), Arc::strong_count(&pinned)),
+            (1, 1)
+        );
+        drop(pinned);
+        assert!(pool.get().is_some(), "given back by the last");
+    });
+}
+
+/// As with O_APPEND and pwrite(2): the offset of a request says nothing.
+#[test]
+fn a_file_opened_to_append_is_written_at_its_end() {
+    for backend in setup::backends() {
+        let (_folder, path) = patterned_file();
+        let engine = setup::engine(backend);
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .append(true)
+            .open(&engine, &path)
+            .expect("the file");
+        assert_eq!(*file.path(), IoPath::Buffered(Reason::Append));
+        engine.block_on(async {
+            file.write_all_at(vec![1u8; 100], 0)
+                .await
+                .0
+                .expect("all of it");
+            file.write_all_at(vec![2u8; 50], 7)
+                .await
+                .0
+                .expect("all of it");
+        });
+        let bytes = std::fs::read(&path).expect("the bytes");
+        assert!(bytes[..1 << 20] == patterned(1 << 20, SEED));
+        assert!(bytes[1 << 20..] == [[1u8; 100].as_slice(), &[2; 50]].concat());
+    }
+}
+
+/// Clones are one file; the last of them closes it.
+#[test]
+fn clones_of_a_file_are_one_file() {
+    on_each_face!(|file, runs, _ended| {
+        let (first, second) = (file.clone(), file.clone());
+        assert_eq!(first.as_raw_fd(), file.as_raw_fd());
+        drop(file);
+        let write = first.write_all_at(vec![8u8; 4096], 0);
+        drop(first);
+        runs.block_on(write).0.expect("all of it");
+        let (result, buffer) = runs.block_on(second.read_exact_at(vec![0u8; 4096], 0));
+        result.expect("all of it");
+        assert!(buffer == vec![8; 4096]);
     });
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{child, files, setup, skip};
 use nofault::memory::{HUGE_PAGE_BYTES, Thp, huge_pages};
-use nofault::{AlignedBuf, Backend, Engine, File, Handle, Pool, PoolBuf};
+use nofault::{AlignedBuf, Backend, Engine, Fallback, File, Handle, Pool, PoolBuf, Stats};
 
 const MIB: usize = 1 << 20;
 
@@ -31,6 +31,18 @@ fn anon_huge_bytes(addr: usize) -> usize {
         }
     }
     0
+}
+
+/// Whether huge pages are among what the engine has lost.
+fn speaks_of_pages(stats: &Stats) -> bool {
+    stats.fallbacks.iter().any(|lost| {
+        matches!(
+            lost,
+            Fallback::PinnedInSmallPages
+                | Fallback::BounceInSmallPages
+                | Fallback::NotAdvised { .. }
+        )
+    })
 }
 
 /// All buffers of a pool, in the order of their addresses.
@@ -66,8 +78,7 @@ fn a_pool_of_two_mebibytes_lies_in_huge_pages() {
                 }
             }
             for stats in [engine.stats(), handle.stats()] {
-                let said = format!("{:?}", stats.fallbacks);
-                assert!(!said.contains("huge"), "{said}");
+                assert!(!speaks_of_pages(&stats), "{:?}", stats.fallbacks);
             }
             assert!(!engine.pool(1, MIB).unwrap().is_huge());
         }
@@ -88,8 +99,7 @@ fn the_off_switch_gives_ordinary_pages() {
                 assert_eq!(anon_huge_bytes(buffer.as_ptr().addr()), 0);
             }
             for stats in [engine.stats(), handle.stats()] {
-                let said = format!("{:?}", stats.fallbacks);
-                assert!(!said.contains("huge"), "{said}");
+                assert!(!speaks_of_pages(&stats), "{:?}", stats.fallbacks);
             }
         },
     );
@@ -111,7 +121,46 @@ fn absent_memory_of_the_callers_is_registered_in_huge_pages() {
         }
         let inside = region.as_ptr().addr().next_multiple_of(HUGE_PAGE_BYTES);
         assert!(anon_huge_bytes(inside) >= 6 * MIB);
-        assert!(!format!("{:?}", engine.stats().fallbacks).contains("huge"));
+        assert!(!speaks_of_pages(&engine.stats()));
+    });
+}
+
+#[test]
+fn a_cold_read_into_the_callers_memory_fills_huge_pages_where_asked_for() {
+    const NAME: &str = "a_cold_read_into_the_callers_memory_fills_huge_pages_where_asked_for";
+    match huge_pages().anonymous {
+        Thp::Madvise => {}
+        _ => skip!(NAME, "the advice makes no difference: {}", huge_pages()),
+    }
+    child::watched(NAME, setup::DEADLINE, || {
+        let folder = files::folder();
+        let path = folder.path().join("file");
+        let _plain = files::make_patterned(&path, 8 * MIB, 7);
+        let expected = std::fs::read(&path).unwrap();
+        for advise in [false, true] {
+            for backend in setup::backends() {
+                let builder = Engine::builder().backend(backend);
+                let engine = builder.advise_huge(advise).build().unwrap();
+                let file = File::open(&engine, &path).unwrap();
+                // Twice, so that the second request uses the slot of the first.
+                for round in 0..2 {
+                    let buffer = Vec::<u8>::with_capacity(8 * MIB);
+                    let (count, buffer) = engine.block_on(file.read_at(buffer, 0));
+                    assert_eq!(count.unwrap(), 8 * MIB);
+                    assert!(buffer == expected);
+                    let inside = buffer.as_ptr().addr().next_multiple_of(HUGE_PAGE_BYTES);
+                    let huge = anon_huge_bytes(inside);
+                    if engine.stats().fault_in_rounds == 0 {
+                        // Worker threads, or a file that takes no direct reads.
+                        common::sys::say(&format!("SKIP {backend:?} faulted nothing in\n"));
+                    } else if advise {
+                        assert!(huge >= 6 * MIB, "round {round}: {huge}");
+                    } else {
+                        assert_eq!(huge, 0, "round {round}");
+                    }
+                }
+            }
+        }
     });
 }
 
@@ -128,7 +177,7 @@ fn registered_memory_in_ordinary_pages_is_a_fallback() {
             };
             let says_so = |engine: &Engine| {
                 let said = engine.stats().fallbacks;
-                format!("{said:?}").contains("not all in huge pages")
+                said.contains(&Fallback::PinnedInSmallPages)
             };
             let engine = Engine::new().unwrap();
             let _small = engine.register(vec![1u8; MIB]);
@@ -159,7 +208,7 @@ fn bounce_buffers_without_huge_pages_are_a_fallback() {
             assert!(buffer[..] == expected[12_345..][..buffer.len()]);
             let stats = engine.stats();
             let granted = matches!(huge_pages().shared, Thp::Always | Thp::Madvise);
-            let says_so = format!("{:?}", stats.fallbacks).contains("bounce buffers");
+            let says_so = stats.fallbacks.contains(&Fallback::BounceInSmallPages);
             if stats.bounced == 0 || granted {
                 // With huge pages granted it still depends on what memory is free.
                 common::sys::say(&format!(
@@ -193,8 +242,9 @@ fn a_large_pool_that_may_not_be_pinned_works_in_huge_pages() {
         let pool = engine.pool(4, MIB).unwrap();
         assert!(!pool.is_pinned());
         assert_eq!(pool.is_huge(), none_granted().is_none());
-        let said = format!("{:?}", engine.stats().fallbacks);
-        assert!(said.contains("not pinned"), "{said}");
+        let said = engine.stats().fallbacks;
+        let not_pinned = |lost: &Fallback| matches!(lost, Fallback::NotPinned { .. });
+        assert!(said.iter().any(not_pinned), "{said:?}");
         let file = File::from_std(&engine, file).unwrap();
         for (index, buffer) in all_of(&pool).into_iter().enumerate() {
             let (count, buffer) = engine.block_on(file.read_at(buffer, (index * MIB) as u64));

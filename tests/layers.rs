@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest layer to the highest. A layer may name those before it, and itself.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "sys",
     "memory",
     "transfer",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 12] = [
     "sim",
     "tokio",
     "tokio_uring",
+    "guide",
 ];
 
 /// The text without comments, strings and character literals.

@@ -12,7 +12,7 @@ use common::mapping::{Mapping, patterned};
 use common::setup::{self, DEADLINE};
 use common::sys::{self, PAGE};
 use nofault::{AlignedBuf, Backend, Engine, File};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
 const BYTES: usize = 1 << 20;
 const SEED: u64 = 33;
@@ -34,13 +34,27 @@ fn prepare() -> Prepared {
         .open(&path)
         .or_else(|_| options.custom_flags(0).open(&path))
         .unwrap();
+    // The engine opens the other half by itself, as whatever user the process is by then.
+    plain
+        .set_permissions(std::fs::Permissions::from_mode(0o666))
+        .unwrap();
     // The folder is removed at once: the user `nobody` could not do it later.
     Prepared { direct, plain }
 }
 
+impl Prepared {
+    /// What an engine is given. Where the other half can't be opened, as /proc/self is closed, that
+    /// is the buffered one: of a direct descriptor alone only aligned requests can be served.
+    fn handed_over(&self) -> std::fs::File {
+        let closed = std::fs::read_dir("/proc/self/fd").is_err();
+        let file = if closed { &self.plain } else { &self.direct };
+        file.try_clone().unwrap()
+    }
+}
+
 /// Work of every sort, each answer compared with what it must be.
 fn ordinary_work(engine: &Engine, prepared: &Prepared) {
-    let file = File::from_std(engine, prepared.direct.try_clone().unwrap()).unwrap();
+    let file = File::from_std(engine, prepared.handed_over()).unwrap();
     let mut model = sys::read_range(sys::fd_of(&prepared.plain), 0, BYTES);
 
     let reads = (0..64).map(|index| file.read_at(vec![0; 16384], index * 16384));
@@ -88,7 +102,7 @@ fn pool_and_region_work(
     count: usize,
     bytes: usize,
 ) -> (bool, bool) {
-    let file = File::from_std(engine, prepared.direct.try_clone().unwrap()).unwrap();
+    let file = File::from_std(engine, prepared.handed_over()).unwrap();
     let expected = sys::read_range(sys::fd_of(&prepared.plain), 0, BYTES);
     let pool = engine.pool(count, bytes).expect("a pool, pinned or not");
     let reads = (0..count).map(|index| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::child::{become_nobody, end_now, limit, watched};
 use common::setup::{DEADLINE, backends, engine};
 use common::skip;
-use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions, Queue};
+use nofault::{AlignedBuf, Backend, Engine, File, Handle, OpenOptions, Queue, handle};
 
 const MIB: usize = 1 << 20;
 
@@ -236,6 +236,53 @@ fn a_child_of_fork_may_drop_and_ask_all_that_it_has_inherited() {
                 libc::WEXITSTATUS(unwound),
                 1,
                 "{backend:?}: unwinds in a child"
+            );
+        }
+        end_now();
+    });
+}
+
+#[test]
+fn a_child_of_fork_may_drop_and_ask_a_handle_that_it_has_inherited() {
+    let name = "a_child_of_fork_may_drop_and_ask_a_handle_that_it_has_inherited";
+    watched(name, DEADLINE, || {
+        for backend in backends() {
+            let dir = common::files::folder();
+            let path = file_of_ones(dir.path());
+            let handle = Handle::builder()
+                .backend(backend)
+                .threads(2)
+                .build()
+                .expect("a handle");
+            let file = handle::File::open(&handle, &path).expect("the file");
+            let pool = handle.pool(4, MIB).expect("a pool");
+            let mut read = Some(file.read_at(AlignedBuf::new(MIB).expect("memory"), 0));
+            let mut pooled = Some(file.read_at(pool.get().expect("a buffer"), 0));
+            let recoverable = |result: io::Result<usize>| match result {
+                // Over before the fork.
+                Ok(count) => assert_eq!(count, MIB),
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOTRECOVERABLE)),
+            };
+            let asked = in_a_child(|| {
+                recoverable(handle.block_on(read.take().expect("the read")).0);
+                let fresh = handle.block_on(file.read_at(vec![0; 4096], 0)).0;
+                let errno = fresh.expect_err("the parent's handle").raw_os_error();
+                assert_eq!(errno, Some(libc::ENOTRECOVERABLE));
+                let opened = handle::File::open(&handle, &path).expect("open");
+                assert!(handle.block_on(opened.sync_all()).is_err());
+                assert_eq!(handle.stats().requests, 0);
+                handle.block_on(handle.shutdown());
+            });
+            assert_eq!(asked, 0, "{backend:?}: questions in a child");
+            let dropped = in_a_child(|| {
+                drop((read.take(), pooled.take()));
+                drop((file, pool, handle));
+                panic!("out of the child's body");
+            });
+            assert_eq!(
+                libc::WEXITSTATUS(dropped),
+                1,
+                "{backend:?}: drops in a child"
             );
         }
         end_now();

@@ -12,10 +12,14 @@ mod common;
 
 #[path = "parity/case.rs"]
 mod case;
+#[path = "parity/compare.rs"]
+mod compare;
 #[path = "parity/ground.rs"]
 mod ground;
 #[path = "parity/known.rs"]
 mod known;
+#[path = "parity/requests.rs"]
+mod requests;
 #[path = "parity/watch.rs"]
 mod watch;
 
@@ -33,20 +37,38 @@ fn number(name: &str, default: u64) -> u64 {
     })
 }
 
-fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Option<&Path>) {
+/// What the cases run on.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Files where `NOFAULT_DIR` says.
+    Folder,
+    /// Files of a tmpfs.
+    Tmpfs,
+    /// Loop devices with sectors of so many bytes, over images where `NOFAULT_DIR` says.
+    Devices(u32),
+}
+
+fn compare_with_the_buffered_path(name: &'static str, backend: Backend, place: Place) {
     if !setup::backends().contains(&backend) {
         skip!(name, "NOFAULT_BACKEND asks for another back end");
     }
-    let folder = match base {
-        None => files::folder(),
-        Some(_) if std::env::var_os("NOFAULT_DIR").is_some() => {
+    let folder = match place {
+        Place::Folder | Place::Devices(_) => files::folder(),
+        Place::Tmpfs if std::env::var_os("NOFAULT_DIR").is_some() => {
             skip!(name, "NOFAULT_DIR asks for another place")
         }
-        Some(base) => match files::folder_in(base) {
+        Place::Tmpfs => match files::folder_in(Path::new("/dev/shm")) {
             Ok(folder) => folder,
-            Err(error) => skip!(name, "{}: {error}", base.display()),
+            Err(error) => skip!(name, "/dev/shm: {error}"),
         },
     };
+    let mut ground = Ground::new(backend, folder.path());
+    if let Place::Devices(sector) = place {
+        match ground::devices(folder.path(), sector) {
+            Ok(devices) => ground = ground.on_devices(devices),
+            Err(reason) => skip!(name, "{reason}"),
+        }
+    }
     let cases = number("NOFAULT_CASES", 300);
     let seed = number("NOFAULT_SEED", fresh_seed());
     let mut bytes = [0; 32];
@@ -61,7 +83,7 @@ fn compare_with_the_buffered_path(name: &'static str, backend: Backend, base: Op
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
 
     let watch = watch::Watch::start(name);
-    let ground = RefCell::new(Ground::new(backend, folder.path()));
+    let ground = RefCell::new(ground);
     for case in known::cases() {
         let _watched = watch.during(&case);
         if let Err(difference) = ground.borrow_mut().run(&case) {
@@ -98,7 +120,7 @@ fn every_request_ends_as_on_the_buffered_path() {
     compare_with_the_buffered_path(
         "every_request_ends_as_on_the_buffered_path",
         Backend::Uring,
-        None,
+        Place::Folder,
     );
 }
 
@@ -107,7 +129,7 @@ fn every_request_ends_as_on_the_buffered_path_with_threads() {
     compare_with_the_buffered_path(
         "every_request_ends_as_on_the_buffered_path_with_threads",
         Backend::Threads,
-        None,
+        Place::Folder,
     );
 }
 
@@ -116,7 +138,7 @@ fn every_request_ends_as_on_the_buffered_path_on_tmpfs() {
     compare_with_the_buffered_path(
         "every_request_ends_as_on_the_buffered_path_on_tmpfs",
         Backend::Uring,
-        Some(Path::new("/dev/shm")),
+        Place::Tmpfs,
     );
 }
 
@@ -125,6 +147,42 @@ fn every_request_ends_as_on_the_buffered_path_on_tmpfs_with_threads() {
     compare_with_the_buffered_path(
         "every_request_ends_as_on_the_buffered_path_on_tmpfs_with_threads",
         Backend::Threads,
-        Some(Path::new("/dev/shm")),
+        Place::Tmpfs,
+    );
+}
+
+#[test]
+fn every_request_ends_as_on_the_buffered_path_on_a_device() {
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path_on_a_device",
+        Backend::Uring,
+        Place::Devices(512),
+    );
+}
+
+#[test]
+fn every_request_ends_as_on_the_buffered_path_on_a_device_with_threads() {
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path_on_a_device_with_threads",
+        Backend::Threads,
+        Place::Devices(512),
+    );
+}
+
+#[test]
+fn every_request_ends_as_on_the_buffered_path_on_a_device_of_large_sectors() {
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path_on_a_device_of_large_sectors",
+        Backend::Uring,
+        Place::Devices(4096),
+    );
+}
+
+#[test]
+fn every_request_ends_as_on_the_buffered_path_on_a_device_of_large_sectors_with_threads() {
+    compare_with_the_buffered_path(
+        "every_request_ends_as_on_the_buffered_path_on_a_device_of_large_sectors_with_threads",
+        Backend::Threads,
+        Place::Devices(4096),
     );
 }

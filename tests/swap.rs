@@ -142,19 +142,17 @@ fn requests_on_swapped_out_memory_end_and_fault_nowhere_near_the_submission() {
                 let before = thread_faults();
                 let result = engine.block_on(async {
                     match write {
-                        // SAFETY: the mapping outlives `block_on`.
                         true => {
-                            unsafe {
-                                file.write_raw_at(memory.address() as *const u8, BYTES, 0, policy)
-                            }
-                            .await
+                            let from = memory.address() as *const u8;
+                            // SAFETY: the mapping outlives `block_on`.
+                            let request = unsafe { file.write_raw_at(from, BYTES, 0, policy) };
+                            request.await
                         }
-                        // SAFETY: as above.
                         false => {
-                            unsafe {
-                                file.read_raw_at(memory.address() as *mut u8, BYTES, 0, policy)
-                            }
-                            .await
+                            let to = memory.address() as *mut u8;
+                            // SAFETY: as above.
+                            let request = unsafe { file.read_raw_at(to, BYTES, 0, policy) };
+                            request.await
                         }
                     }
                 });

@@ -5,10 +5,11 @@
 
 use super::Driver;
 use super::bounce::{self, Bounce};
-use super::fallback::Fallback;
+use super::fallback::{Fallback, errno_of};
 use super::lane::LaneKind;
 use super::op::{Memory, Op};
 use super::slot::{Answer, SlotIndex, Work};
+use crate::memory::{HUGE_PAGE_BYTES, huge};
 use crate::open_file::FileRef;
 use crate::transfer::{Action, Direction, Event, Segment};
 
@@ -231,6 +232,9 @@ impl Driver {
             }
             Action::FaultIn { len } => {
                 self.stats.fault_in_rounds += 1;
+                if self.advise_huge {
+                    self.advise_rest(index);
+                }
                 let op = self.populate(index, 0, len);
                 self.start(index, op, Answer::FaultedIn, true);
             }
@@ -378,6 +382,28 @@ impl Driver {
             && let Some(action) = self.table[index].cold.deferred.take()
         {
             self.carry_out_bounce(index, action);
+        }
+    }
+
+    /// Advises huge pages for what is absent of the memory that a read has still to fill, once for
+    /// each request.
+    #[cold]
+    fn advise_rest(&mut self, index: SlotIndex) {
+        let slot = &mut self.table[index];
+        let Work::Transfer(transfer) = &slot.work else {
+            return;
+        };
+        if transfer.direction() != Direction::Read
+            || std::mem::replace(&mut slot.cold.advised, true)
+        {
+            return;
+        }
+        let large = |piece: &Segment| piece.len >= HUGE_PAGE_BYTES;
+        for piece in transfer.iter().pieces(0, usize::MAX).filter(large) {
+            if let Err(error) = huge::advise(piece.addr, piece.len) {
+                let errno = errno_of(&error);
+                self.stats.fallback(Fallback::NotAdvised { errno });
+            }
         }
     }
 }

@@ -88,6 +88,13 @@ pub enum Fallback {
     /// Memory of 2 MiB and more that was pinned does not all lie in huge pages: a large request has
     /// many segments. See [`huge_pages`](crate::memory::huge_pages) for what the machine grants.
     PinnedInSmallPages,
+    /// The kernel took no advice to use huge pages for the caller's memory
+    /// ([`advise_huge`](crate::EngineBuilder::advise_huge)).
+    NotAdvised {
+        /// What madvise(2), or opening /proc/self/pagemap, answered: EINVAL of a kernel without
+        /// huge pages, or for memory that can't have any.
+        errno: i32,
+    },
     /// There is no timer in the runtime's reactor: deadlines are looked for without pause.
     NoTimer {
         /// What timerfd_create(2) or epoll_ctl(2) answered.
@@ -217,6 +224,11 @@ impl fmt::Display for Fallback {
             Fallback::PinnedInSmallPages => f.write_str(
                 "pinned memory is not all in huge pages, large requests are slower: see \
                  /sys/kernel/mm/transparent_hugepage/enabled",
+            ),
+            Fallback::NotAdvised { errno } => write!(
+                f,
+                "huge pages were not advised for memory of the caller: {}",
+                text(errno)
             ),
             Fallback::NoTimer { errno } => write!(
                 f,

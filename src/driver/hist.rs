@@ -67,22 +67,26 @@ impl Histogram {
     }
 
     /// How many durations were recorded.
+    #[must_use]
     pub fn count(&self) -> u64 {
         self.total
     }
 
     /// The longest duration, exact.
+    #[must_use]
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max_ns)
     }
 
     /// The mean, exact; zero if nothing was recorded.
+    #[must_use]
     pub fn mean(&self) -> Duration {
         Duration::from_nanos(self.sum_ns.checked_div(self.total).unwrap_or(0))
     }
 
     /// The duration that `quantile` (0 to 1) of all recorded ones do not exceed, at most 6.25 % too
     /// high; zero if nothing was recorded.
+    #[must_use]
     pub fn quantile(&self, quantile: f64) -> Duration {
         let rank = ((quantile.clamp(0.0, 1.0) * self.total as f64).ceil() as u64).max(1);
         let mut seen = 0;

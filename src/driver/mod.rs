@@ -134,6 +134,8 @@ pub(crate) struct Driver {
     /// Why the back end is not the first choice.
     reason: Option<String>,
     lanes: Lanes,
+    /// See [`Config::advise_huge`].
+    advise_huge: bool,
     plain_memory: PlainMemory,
     bounce: Option<Bounce>,
     base: Geometry,

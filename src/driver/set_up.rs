@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) wishes: Wishes,
     /// Whether bounce buffers lie in huge pages where they can.
     pub(crate) huge_pages: bool,
+    /// Whether huge pages are advised for absent memory of the callers that reads fill.
+    pub(crate) advise_huge: bool,
 }
 
 impl Driver {
@@ -120,6 +122,7 @@ impl Driver {
             refusals: 0,
             reason,
             lanes: Lanes::new(lane_limits),
+            advise_huge: config.advise_huge,
             plain_memory: PlainMemory::default(),
             bounce,
             base: Geometry::base(sys::page_size(), bounce_bytes),

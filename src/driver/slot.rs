@@ -228,6 +228,8 @@ pub(super) struct Cold {
     pub(super) bounce: Option<Place>,
     /// Where the fault-in ahead ends, as bytes from the request's start.
     pub(super) ahead_end: usize,
+    /// Huge pages were advised for the memory of the request.
+    pub(super) advised: bool,
     /// The vector of the main operation. Its heap block stays where it is until the next one is
     /// made.
     pub(super) iovecs: Vec<libc::iovec>,
@@ -239,6 +241,7 @@ impl Cold {
         self.op = None;
         self.pinned = None;
         self.to_look = None;
+        self.advised = false;
         self.cancelled = false;
         self.expired = false;
         self.result = None;

@@ -43,9 +43,26 @@ use crate::sys::Errno;
 
 /// Sets up an [`Engine`].
 #[derive(Clone, Debug)]
+#[must_use = "an engine is made by `build`"]
 pub struct EngineBuilder {
     config: Config,
     drain: Duration,
+}
+
+impl Default for EngineBuilder {
+    fn default() -> EngineBuilder {
+        EngineBuilder {
+            config: Config {
+                depth: 256,
+                backend: BackendChoice::Auto,
+                timing: Timing::Sampled,
+                wishes: Wishes::default(),
+                huge_pages: true,
+                advise_huge: false,
+            },
+            drain: Duration::from_secs(1),
+        }
+    }
 }
 
 impl EngineBuilder {
@@ -100,6 +117,18 @@ impl EngineBuilder {
     /// [`AlignedBuf::ordinary`](crate::AlignedBuf::ordinary).
     pub fn huge_pages(mut self, huge: bool) -> Self {
         self.config.huge_pages = huge;
+        self
+    }
+
+    /// Whether huge pages are advised (MADV_HUGEPAGE) for the caller's own memory, where a read is to
+    /// fill absent memory of 2 MiB and more: once for each request, for the whole 2 MiB inside each
+    /// segment of which no page is there, before its first fault-in. Worker threads make
+    /// none, and no advice. Off unless told: the advice
+    /// stays with the addresses when the caller's allocator uses them again, and it is a call of
+    /// some microseconds on the submitting thread. For one buffer see
+    /// [`memory::advise_huge`](crate::memory::advise_huge).
+    pub fn advise_huge(mut self, advise: bool) -> Self {
+        self.config.advise_huge = advise;
         self
     }
 
@@ -321,23 +350,18 @@ impl Wake for Unpark {
 }
 
 impl Engine {
-    /// An engine with the default settings. See [`EngineBuilder::build`].
+    /// An engine with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`EngineBuilder::build`].
     pub fn new() -> io::Result<Engine> {
         Engine::builder().build()
     }
 
     /// Settings, to be changed before the engine is built.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder {
-            config: Config {
-                depth: 256,
-                backend: BackendChoice::Auto,
-                timing: Timing::Sampled,
-                wishes: Wishes::default(),
-                huge_pages: true,
-            },
-            drain: Duration::from_secs(1),
-        }
+        EngineBuilder::default()
     }
 
     /// Runs a future on this thread until it is ready, and the engine's requests with it. Sleeps in
@@ -406,12 +430,14 @@ impl Engine {
     /// from an event loop of their own: the time of a request
     /// ([`File::with_timeout`](crate::File::with_timeout)) is over then. May be that of a request
     /// which has ended since.
+    #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.inner.with(|driver| driver.next_deadline())
     }
 
     /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted
-    /// in now and pinned. Requests with them are submitted without a look.
+    /// in now and pinned. Reads and writes of one buffer are submitted without a look; those of
+    /// several ([`readv_at`](crate::File::readv_at)) look at pinned memory too.
     ///
     /// A pool of 2 MiB or more takes a multiple of 2 MiB, in huge pages where the kernel has them
     /// (see [`Pool::is_huge`], and [`EngineBuilder::huge_pages`] to switch that off): faulted in
@@ -443,8 +469,8 @@ impl Engine {
         Pool::new(self, count, bytes, Pages::Huge)
     }
 
-    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Its slices, and raw
-    /// requests whose memory lies inside, are submitted without a look.
+    /// Pins the initialised bytes of `buffer`, a storage engine's own arena. Reads and writes of one
+    /// slice of it, and of one piece of raw memory inside, are submitted without a look.
     ///
     /// Where it can't be pinned it works all the same, as with [`Engine::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
@@ -462,11 +488,13 @@ impl Engine {
     }
 
     /// What was counted so far.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.with(|driver| driver.stats())
     }
 
     /// The back end and what it was granted.
+    #[must_use]
     pub fn info(&self) -> EngineInfo {
         self.inner.with(|driver| EngineInfo {
             backend: driver.backend_kind(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Engine;
 use super::region::Registered;
-use crate::memory::{AlignedBuf, HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, huge};
+use crate::memory::{AlignedBuf, HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, SharedIoBuf, huge};
 use crate::sys;
 
 /// Equal buffers in memory that is faulted in and, where that is possible, registered with the
@@ -184,6 +184,7 @@ impl Pool {
     }
 
     /// A buffer, or `None` while all are in use. Its contents are what its last user left.
+    #[must_use]
     pub fn get(&self) -> Option<PoolBuf> {
         for (word, bits) in self.shared.free.iter().enumerate() {
             let mut seen = bits.load(Ordering::Relaxed);
@@ -212,22 +213,26 @@ impl Pool {
     }
 
     /// Whether the memory is pinned, so that requests with it need no look.
+    #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.shared.pinned.is_some()
     }
 
     /// Whether all of the memory lay in huge pages when the pool was made. Before Linux 6.7, which
     /// can't say: whether the kernel took the advice, and the machine's settings grant huge pages.
+    #[must_use]
     pub fn is_huge(&self) -> bool {
         self.shared.huge
     }
 
     /// The size of each buffer, in bytes.
+    #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.shared.layout.bytes
     }
 
     /// How many buffers there are, in use or not.
+    #[must_use]
     pub fn count(&self) -> usize {
         self.shared.count
     }
@@ -279,6 +284,18 @@ impl DerefMut for PoolBuf {
     }
 }
 
+impl AsRef<[u8]> for PoolBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for PoolBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
 impl fmt::Debug for PoolBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolBuf")
@@ -310,6 +327,9 @@ unsafe impl IoBuf for PoolBuf {
         self.shared.pinned
     }
 }
+
+// SAFETY: the bytes change through `&mut self` only.
+unsafe impl SharedIoBuf for PoolBuf {}
 
 // SAFETY: as above.
 unsafe impl IoBufMut for PoolBuf {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Engine;
 use crate::driver::{Fallback, Pinning, Unpinned};
-use crate::memory::{HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, huge};
+use crate::memory::{HUGE_PAGE_BYTES, IoBuf, IoBufMut, Pinned, SharedIoBuf, huge};
 
 /// Memory and its registration. Dropped, it leaves both to the driver, which gives back the
 /// registration first: the kernel must never hold a registration for an address that somebody else
@@ -188,21 +188,25 @@ impl Region {
 
     /// The address of the first byte, for raw requests. Using it while slices are out is the
     /// caller's to get right.
+    #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
         std::ptr::with_exposed_provenance_mut(self.shared.base)
     }
 
     /// The size, in bytes.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.shared.len
     }
 
     /// Whether there are no bytes in it.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shared.len == 0
     }
 
     /// Whether the memory is pinned, so that requests with it need no look.
+    #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.shared.pinned.is_some()
     }
@@ -226,6 +230,7 @@ pub struct RegionBuf {
 
 impl RegionBuf {
     /// Where it starts in the region, in bytes.
+    #[must_use]
     pub fn start(&self) -> usize {
         self.start
     }
@@ -256,6 +261,18 @@ impl DerefMut for RegionBuf {
                 self.len,
             )
         }
+    }
+}
+
+impl AsRef<[u8]> for RegionBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for RegionBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
     }
 }
 
@@ -293,6 +310,9 @@ unsafe impl IoBuf for RegionBuf {
         self.shared.pinned
     }
 }
+
+// SAFETY: the bytes change through `&mut self` only.
+unsafe impl SharedIoBuf for RegionBuf {}
 
 // SAFETY: as above.
 unsafe impl IoBufMut for RegionBuf {

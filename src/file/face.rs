@@ -250,6 +250,7 @@ macro_rules! file_face {
             /// [`TimedOut`](io::ErrorKind::TimedOut) if that is nothing. What the device has
             /// already can't be called back: such a request ends late, with the device's answer.
             #[doc = $clock]
+            #[must_use = "the requests of the first handle have the time that they had"]
             pub fn with_timeout(&self, time: Duration) -> File {
                 let mut file = self.clone();
                 file.options.timeout_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -280,7 +281,7 @@ macro_rules! file_face {
             ///
             /// # Errors
             ///
-            /// As fstat(2); EMFILE for a process that has no descriptor to spare.
+            /// As fstat(2), and of a device its ioctl(2).
             pub fn len(&self) -> io::Result<u64> {
                 self.opened().len()
             }
@@ -292,6 +293,26 @@ macro_rules! file_face {
             /// As [`File::len`].
             pub fn is_empty(&self) -> io::Result<bool> {
                 Ok(self.len()? == 0)
+            }
+        }
+
+        /// The descriptor without O_DIRECT: the one that was opened, or given to
+        /// [`from_std`](File::from_std), unless that had O_DIRECT itself. For what is asked of the
+        /// open file: fstat(2), posix_fadvise(2), flock(2) and OFD locks, mmap(2), ioctl(2). No
+        /// request uses its position. Its flags (F_SETFL) are not to be changed, since requests go
+        /// by what was found at the opening; and a duplicate of it that is closed, by anybody,
+        /// ends the process's fcntl(2) record locks on the file.
+        impl AsFd for File {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.opened().buffered_fd()
+            }
+        }
+
+        /// The descriptor that [`as_fd`](AsFd::as_fd) gives, with the same rules, and one more: it
+        /// is not to be closed.
+        impl AsRawFd for File {
+            fn as_raw_fd(&self) -> RawFd {
+                self.as_fd().as_raw_fd()
             }
         }
 

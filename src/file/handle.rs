@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -56,12 +57,20 @@ pub struct File {
 
 impl File {
     /// Opens a file to read. See [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
     pub fn open(engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
         OpenOptions::new().read(true).open(engine, path)
     }
 
     /// Makes a file, or empties the one that is there, to read and write. See
     /// [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
     pub fn create(engine: &Engine, path: impl AsRef<Path>) -> io::Result<File> {
         OpenOptions::new()
             .read(true)

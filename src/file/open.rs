@@ -38,6 +38,7 @@ impl Default for OpenOptions {
 
 impl OpenOptions {
     /// Nothing but direct I/O is set.
+    #[must_use]
     pub fn new() -> OpenOptions {
         OpenOptions {
             std: std::fs::OpenOptions::new(),
@@ -54,6 +55,14 @@ impl OpenOptions {
     /// To write.
     pub fn write(&mut self, write: bool) -> &mut Self {
         self.std.write(write);
+        self
+    }
+
+    /// To write, always at the end, wherever a request says: as O_APPEND, which pwrite(2) on Linux
+    /// obeys too. Writes of several processes do not overlap. All of the file goes through the page
+    /// cache ([`Reason::Append`](crate::Reason::Append)), and a write in one piece.
+    pub fn append(&mut self, append: bool) -> &mut Self {
+        self.std.append(append);
         self
     }
 

@@ -66,6 +66,7 @@ struct Entry<B, T> {
 
 impl<B: IoBuf, T: 'static> Queue<B, T> {
     /// An empty queue on an engine.
+    #[must_use]
     pub fn new(engine: &Engine) -> Queue<B, T> {
         Queue {
             engine: engine.clone(),
@@ -124,11 +125,13 @@ impl<B: IoBuf, T: 'static> Queue<B, T> {
     }
 
     /// How many requests are in the queue: waiting, in flight, or over and not yet taken.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.set.len()
     }
 
     /// Whether there is none.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -16,6 +16,7 @@ const MAX_THREADS: usize = 64;
 
 /// Sets up a [`Handle`].
 #[derive(Clone, Debug)]
+#[must_use = "a handle is made by `build`"]
 pub struct HandleBuilder {
     threads: usize,
     depth: u32,
@@ -25,8 +26,8 @@ pub struct HandleBuilder {
     engine: EngineBuilder,
 }
 
-impl HandleBuilder {
-    pub(super) fn new() -> HandleBuilder {
+impl Default for HandleBuilder {
+    fn default() -> HandleBuilder {
         HandleBuilder {
             threads: 1,
             depth: 256,
@@ -36,7 +37,9 @@ impl HandleBuilder {
             engine: Engine::builder(),
         }
     }
+}
 
+impl HandleBuilder {
     /// How many I/O threads there are, 1 to 64; 1 unless told. One is enough until it is busy all
     /// the time: a request costs it a few microseconds. Requests take turns between them.
     pub fn threads(mut self, count: usize) -> Self {
@@ -85,6 +88,13 @@ impl HandleBuilder {
     pub fn huge_pages(mut self, huge: bool) -> Self {
         self.huge_pages = huge;
         self.engine = self.engine.huge_pages(huge);
+        self
+    }
+
+    /// Whether huge pages are advised for absent memory of the caller's that a read is to fill; off
+    /// unless told. See [`EngineBuilder::advise_huge`].
+    pub fn advise_huge(mut self, advise: bool) -> Self {
+        self.engine = self.engine.advise_huge(advise);
         self
     }
 

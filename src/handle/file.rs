@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use crate::transfer::{Direction, Segment, Segments};
 
 /// An open file whose requests are carried out by the I/O threads of a [`Handle`].
 ///
-/// Does what [`nofault::File`](crate::File) does, with the same results: reads and writes at any
-/// offset, of any length, in any memory, by direct I/O where the [`alignment`](File::alignment)
+/// Has the methods of [`nofault::File`](crate::File), with the same results: reads and writes at
+/// any offset, of any length, in any memory, by direct I/O where the [`alignment`](File::alignment)
 /// allows it. What differs:
 ///
 /// - It is `Send`, `Sync` and `Clone`; clones are one file. Its futures are `Send`, may be moved
@@ -32,11 +33,14 @@ use crate::transfer::{Direction, Segment, Segments};
 ///   starts by itself as soon as those before it have left room. See
 ///   [`HandleBuilder::memory`](super::HandleBuilder::memory) and
 ///   [`HandleBuilder::queue`](super::HandleBuilder::queue).
+/// - Memory that is pinned is so for the requests of its handle, wherever they are made.
 /// - After [`Handle::shutdown`] a request ends at once with
 ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe) and gives the buffer back.
-///
-/// Dropping the file lets its requests end; the descriptors are closed after the last, which releases
-/// the record locks that the process holds on the inode, see [`nofault::File`](crate::File).
+/// - Dropping the file lets its requests end. The descriptors are closed when the last of them is
+///   over and each I/O thread has heard of the drop: later, and on an I/O thread. When the future
+///   of [`Handle::shutdown`] is ready, all files that were dropped before are closed.
+///   Closing releases the record locks that the process holds on the inode, see
+///   [`nofault::File`](crate::File).
 #[derive(Clone)]
 pub struct File {
     inner: Arc<FileInner>,
@@ -61,10 +65,14 @@ impl FileInner {
 
 impl Drop for FileInner {
     fn drop(&mut self) {
-        let users = self.shared().files.close(self.name);
-        for (thread, post) in self.shared().posts.iter().enumerate() {
+        let shared = self.shared();
+        if !shared.is_here() {
+            return;
+        }
+        let users = shared.files.close(self.name);
+        for thread in 0..shared.posts.len() as u8 {
             if users & (1 << thread) != 0 {
-                post.send(Mail::Forget(self.name));
+                shared.send(thread, Mail::Forget(self.name));
             }
         }
     }
@@ -72,11 +80,19 @@ impl Drop for FileInner {
 
 impl File {
     /// Opens a file to read. See [`File::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open_with`].
     pub fn open(handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
         File::open_with(handle, OpenOptions::new().read(true), path)
     }
 
     /// Makes a file, or empties the one that is there, to read and write. See [`File::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open_with`].
     pub fn create(handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
         File::open_with(
             handle,
@@ -115,7 +131,13 @@ impl File {
 
     fn new(handle: &Handle, opened: Opened) -> File {
         let opened = Arc::new(opened);
-        let name = handle.owner.shared.files.open(opened.clone());
+        let shared = &handle.owner.shared;
+        // In a child of fork every request is refused, and a lock may be held for ever.
+        let name = if shared.is_here() {
+            shared.files.open(opened.clone())
+        } else {
+            FileName::default()
+        };
         File {
             inner: Arc::new(FileInner {
                 name,

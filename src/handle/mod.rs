@@ -73,8 +73,9 @@ use crate::memory::{IoBufMut, Pinned};
 /// Wakers are called on an I/O thread, with nothing locked. A panic in one is caught and forgotten;
 /// one that blocks holds up everybody.
 ///
-/// It does not survive fork(2) in the child: there are no I/O threads there, so a request never
-/// ends. Dropping it there does no harm.
+/// The I/O threads belong to one process. In a child of fork(2) every request ends with
+/// ENOTRECOVERABLE, those that were in flight at the fork as well, and dropping what was inherited
+/// only frees memory; the parent's requests go on. A handle that the child builds for itself works.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -103,14 +104,18 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A handle with the default settings: one I/O thread. See [`HandleBuilder::build`].
+    /// A handle with the default settings: one I/O thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`HandleBuilder::build`].
     pub fn new() -> io::Result<Handle> {
         Handle::builder().build()
     }
 
     /// Settings, to be changed before the handle is built.
     pub fn builder() -> HandleBuilder {
-        HandleBuilder::new()
+        HandleBuilder::default()
     }
 
     /// Runs a future on this thread until it is ready, and sleeps in between: for programs that
@@ -136,8 +141,9 @@ impl Handle {
     }
 
     /// `count` buffers of `bytes` bytes each, rounded up to whole pages, in memory that is faulted
-    /// in now and pinned for all I/O threads. Requests with them, through this handle, are
-    /// submitted without a look. A blocking call, not to be made from a waker.
+    /// in now and pinned for all I/O threads. Reads and writes of one buffer, through this handle,
+    /// are submitted without a look; those of several ([`File::readv_at`]) look at pinned memory
+    /// too. A blocking call, not to be made from a waker.
     ///
     /// From 2 MiB on it lies in huge pages where the kernel has them, see
     /// [`Engine::pool`](crate::Engine::pool).
@@ -156,8 +162,8 @@ impl Handle {
     }
 
     /// Pins the initialised bytes of `buffer`, a storage engine's own arena, for all I/O threads.
-    /// Requests with its slices, through this handle, are submitted without a look. A blocking
-    /// call, not to be made from a waker.
+    /// Reads and writes of one slice of it, and of one piece of raw memory inside, through this
+    /// handle, are submitted without a look. A blocking call, not to be made from a waker.
     ///
     /// Where it can't be pinned it works all the same, as with [`Handle::pool`].
     pub fn register<B: IoBufMut + Send>(&self, buffer: B) -> Region {
@@ -201,16 +207,19 @@ impl Handle {
     /// What all I/O threads have counted so far, summed up. Asks each of them and waits for the
     /// answers, a few microseconds. From a waker, on an I/O thread, nothing can be asked, and there
     /// is only what threads that are gone have left.
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.owner.shared.stats()
     }
 
     /// The back end of the I/O threads, and what it was granted.
+    #[must_use]
     pub fn info(&self) -> EngineInfo {
         self.owner.shared.info.clone()
     }
 
     /// How many I/O threads there are.
+    #[must_use]
     pub fn threads(&self) -> usize {
         self.owner.shared.posts.len()
     }

@@ -51,6 +51,12 @@ impl Submission {
         bytes: usize,
     ) -> Submission {
         let shared = file.shared();
+        if !shared.is_here() {
+            return Submission {
+                file: file.clone(),
+                state: State::Ended(libc::ENOTRECOVERABLE),
+            };
+        }
         let bytes = shared.admission.cost(bytes as u64);
         let cell = Cell::new(kind, options, file.name(), shared.choose(), bytes);
         let mut granted = Vec::new();
@@ -65,8 +71,7 @@ impl Submission {
             Entry::Queued => {
                 shared.hand_on_all(&mut granted);
                 if cell.due.is_some() {
-                    let thread = usize::from(cell.thread);
-                    shared.posts[thread].send(Mail::Remind(cell.clone()));
+                    shared.send(cell.thread, Mail::Remind(cell.clone()));
                 }
                 State::Sent { cell, waited: true }
             }
@@ -81,6 +86,9 @@ impl Submission {
     /// Gives up the request's place in the queue before admission, if it is still there.
     fn leave_queue(&self, cell: &Cell) -> bool {
         let shared = self.file.shared();
+        if !shared.is_here() {
+            return false;
+        }
         let mut granted = Vec::new();
         let left = shared.admission.leave(cell, &mut granted);
         shared.hand_on_all(&mut granted);
@@ -107,8 +115,7 @@ impl Submission {
     /// Asks the I/O thread to end the request early; once.
     fn tell_to_cancel(&self, cell: Arc<Cell>) {
         if cell.ask_to_cancel() {
-            let thread = usize::from(cell.thread);
-            self.file.shared().posts[thread].send(Mail::Cancel(cell));
+            self.file.shared().send(cell.thread, Mail::Cancel(cell));
         }
     }
 }
@@ -120,6 +127,8 @@ impl<K: Send + 'static> InFlight<K> for Submission {
             // SAFETY: this is the cell's one future, borrowed alone.
             State::Sent { cell, .. } => match unsafe { cell.poll(context.waker()) } {
                 Some(result) => result,
+                // The parent's request, in a child of fork.
+                None if !self.file.shared().is_here() => Err(libc::ENOTRECOVERABLE),
                 None => return Poll::Pending,
             },
             State::Ended(errno) => Err(*errno),

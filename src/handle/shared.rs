@@ -18,6 +18,7 @@ use super::files::{FileName, Files};
 use super::inbox::{Inbox, Pushed};
 use crate::driver::{Stats, notify};
 use crate::engine::{EngineInfo, Pin};
+use crate::sys::address_space;
 
 /// A rare message to an I/O thread.
 pub(super) enum Mail {
@@ -108,6 +109,8 @@ pub(super) struct Shared {
     pub(super) info: EngineInfo,
     /// Marks memory that was registered with all of the threads.
     pub(super) id: u64,
+    /// The address space that the threads live in.
+    made_in: u64,
     gone: Mutex<Gone>,
 }
 
@@ -145,7 +148,22 @@ impl Shared {
             files: Files::default(),
             info,
             id,
+            made_in: address_space::generation(),
             gone: Mutex::new(gone),
+        }
+    }
+
+    /// Whether this is the process that the I/O threads live in, and not a child of fork: there are
+    /// no threads in a child, and a lock of theirs may be held there for ever.
+    #[inline]
+    pub(super) fn is_here(&self) -> bool {
+        address_space::generation() == self.made_in
+    }
+
+    /// Sends a message to an I/O thread.
+    pub(super) fn send(&self, thread: u8, mail: Mail) {
+        if self.is_here() {
+            self.posts[usize::from(thread)].send(mail);
         }
     }
 
@@ -199,15 +217,15 @@ impl Shared {
 
     /// Takes no more requests. The threads end when those in flight are over.
     pub(super) fn close(&self) {
-        if self.admission.close() {
+        if self.is_here() && self.admission.close() {
             self.quit();
         }
     }
 
     /// Ends the threads.
     pub(super) fn quit(&self) {
-        for post in &self.posts {
-            post.send(Mail::Quit);
+        for thread in 0..self.posts.len() as u8 {
+            self.send(thread, Mail::Quit);
         }
     }
 
@@ -240,6 +258,9 @@ impl Shared {
     /// Waits for all threads to be gone.
     pub(super) fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         let waker = context.waker().clone();
+        if !self.is_here() {
+            return Poll::Ready(());
+        }
         let mut gone = lock(&self.gone);
         if gone.left == 0 {
             drop(gone);
@@ -254,7 +275,7 @@ impl Shared {
     /// Asks every thread the same, and gives the answers in their order: `None` of a thread that is
     /// gone, or if this is an I/O thread itself.
     pub(super) fn ask<R>(&self, mail: impl Fn(SyncSender<R>) -> Mail) -> Vec<Option<R>> {
-        if IS_IO_THREAD.try_with(std::cell::Cell::get).unwrap_or(true) {
+        if IS_IO_THREAD.try_with(std::cell::Cell::get).unwrap_or(true) || !self.is_here() {
             return self.posts.iter().map(|_| None).collect();
         }
         let asked: Vec<_> = self
@@ -276,6 +297,9 @@ impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let answers = self.ask(Mail::Stats);
         let mut sum = Stats::default();
+        if !self.is_here() {
+            return sum;
+        }
         let gone = lock(&self.gone);
         for (answer, left) in answers.iter().zip(&gone.stats) {
             if let Some(stats) = answer.as_ref().or(left.as_ref()) {
@@ -288,7 +312,9 @@ impl Shared {
 
     /// Lets the threads see to what was let go from outside.
     pub(super) fn poke(&self) {
-        self.posts.iter().for_each(|post| notify(&post.wake));
+        if self.is_here() {
+            self.posts.iter().for_each(|post| notify(&post.wake));
+        }
     }
 }
 

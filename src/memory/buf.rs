@@ -1,15 +1,16 @@
-//! Which values may be lent to the kernel for the time of a request.
+//! The values whose memory may be lent to the kernel for the time of a request.
 //!
 //! A request outlives the call that makes it: the kernel reads or fills the memory at any time
-//! until the last completion is reaped. The two traits say what that needs, and are unsafe because
-//! nothing in the compiler checks it.
+//! until the last completion is reaped. The two traits name what the memory must keep until then.
+//! They are unsafe because the compiler does not check it.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-/// Where a buffer stands among the registered buffers of one engine.
+/// The place of a buffer in the table of registered buffers of one engine.
 ///
-/// Handed out by a pool or a region. Another engine than the one named here ignores it and treats
-/// the memory as foreign.
+/// Pools and regions hand it out. Every other engine ignores it and treats the memory as foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The engine that registered the memory.
@@ -21,8 +22,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// The most one entry of io_uring's table of registered buffers covers (`io_buffer_validate` in
-    /// io_uring/rsrc.c), in bytes.
+    /// The largest size of one entry of io_uring's table of registered buffers
+    /// (`io_buffer_validate` in io_uring/rsrc.c), in bytes.
     pub const ENTRY_BYTES: usize = 1 << 30;
 }
 
@@ -32,19 +33,21 @@ impl Pinned {
 ///
 /// From the moment the value is given to a request until it is given back or dropped:
 ///
-/// - `stable_ptr` returns the same address, also after the value itself was moved;
-/// - the `bytes_init` bytes from there stay mapped and initialised, and nobody else writes to them;
+/// - `stable_ptr` returns the same address, also after the value was moved;
+/// - the `bytes_init` bytes from that address on stay mapped and initialised, and no other code
+///   writes to them;
 /// - leaking the value (`mem::forget`) leaks the memory too.
 ///
-/// An array on the stack, or a `SmallVec` that holds its bytes inline, cannot keep this contract.
+/// An array on the stack, or a `SmallVec` that holds its bytes inline, moves with the value and so
+/// breaks this contract.
 pub unsafe trait IoBuf: 'static {
     /// The address of the first byte.
     fn stable_ptr(&self) -> *const u8;
 
-    /// How many bytes from there are initialised: what a write sends.
+    /// How many bytes from `stable_ptr` on are initialised: what a write sends.
     fn bytes_init(&self) -> usize;
 
-    /// Where the memory is registered, if it is.
+    /// The registration of the memory, if it has one.
     fn pinned(&self) -> Option<Pinned> {
         None
     }
@@ -54,15 +57,15 @@ pub unsafe trait IoBuf: 'static {
 ///
 /// # Safety
 ///
-/// As for [`IoBuf`], for all `bytes_total` bytes, and nobody else reads or writes them while the
+/// As for [`IoBuf`], for all `bytes_total` bytes, and no other code reads or writes them while the
 /// request lasts.
 pub unsafe trait IoBufMut: IoBuf {
     /// The address of the first byte, the same as [`IoBuf::stable_ptr`].
     fn stable_mut_ptr(&mut self) -> *mut u8;
 
-    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites from
-    /// the first byte on and sets the length to the bytes it read, if that is more than the length
-    /// was.
+    /// How many bytes a read may fill. For a `Vec<u8>` this is its capacity: a read overwrites the
+    /// contents from the first byte on, and sets the length to the number of bytes read if the
+    /// length was less.
     fn bytes_total(&self) -> usize;
 
     /// Records that the first `count` bytes are initialised. Never shortens the buffer.
@@ -73,8 +76,90 @@ pub unsafe trait IoBufMut: IoBuf {
     unsafe fn set_init(&mut self, count: usize);
 }
 
-// SAFETY: the heap block of a Vec stays where it is when the Vec is moved, is freed only by its
-// drop, and can't be reached by anybody else while the Vec is owned by the request.
+/// Memory that a write may send while others hold it too: an [`Arc`] of such a buffer is an
+/// [`IoBuf`], so that one buffer can go to several files, or be read meanwhile.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// use nofault::{Engine, File, IoBufExt};
+/// use std::sync::Arc;
+///
+/// let engine = Engine::new()?;
+/// let copies = ["first", "second"].map(|name| File::create(&engine, dir.path().join(name)));
+/// let page = Arc::new(vec![7; 4096]);
+/// let writes = copies.iter().flatten().map(|copy| copy.write_all_at(page.clone(), 0));
+/// for write in writes.collect::<Vec<_>>() {
+///     engine.block_on(write).0?;
+/// }
+/// assert_eq!(page[0], 7);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Safety
+///
+/// As for [`IoBuf`], with this in place of sole ownership: as long as a shared reference to the
+/// value exists, on any thread, nobody changes the initialised bytes, moves them or gives them away.
+/// So a type with a lock or a cell around the bytes is none.
+pub unsafe trait SharedIoBuf: IoBuf {}
+
+// SAFETY: an `Arc` neither moves the value nor gives anybody more than a shared reference while this
+// one exists, and then `SharedIoBuf` promises that the bytes stay as they are. A leaked `Arc` leaks
+// the value.
+unsafe impl<B: SharedIoBuf> IoBuf for Arc<B> {
+    fn stable_ptr(&self) -> *const u8 {
+        (**self).stable_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        (**self).bytes_init()
+    }
+
+    fn pinned(&self) -> Option<Pinned> {
+        (**self).pinned()
+    }
+}
+
+// SAFETY: a shared reference to an `Arc` gives no more than one to the value.
+unsafe impl<B: SharedIoBuf> SharedIoBuf for Arc<B> {}
+
+// SAFETY: as for an `Arc` of a `Box<[u8]>`: the bytes stand in the block of the `Arc` itself, which
+// does not move either.
+unsafe impl IoBuf for Arc<[u8]> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl SharedIoBuf for Arc<[u8]> {}
+
+/// Buffers whose bytes change, move and go through `&mut self` or by value only, or never.
+macro_rules! shared {
+    ($($buffer:ty),*) => {
+        $(
+            // SAFETY: none of these has a method that does so through a shared reference.
+            unsafe impl SharedIoBuf for $buffer {}
+        )*
+    };
+}
+
+shared!(
+    Vec<u8>,
+    Box<[u8]>,
+    &'static [u8],
+    &'static str,
+    Bytes,
+    BytesMut
+);
+
+// SAFETY: the heap block of a Vec keeps its address when the Vec is moved, is freed only by the
+// Vec's drop, and is reachable only through the Vec, which the request owns.
 unsafe impl IoBuf for Vec<u8> {
     fn stable_ptr(&self) -> *const u8 {
         self.as_ptr()

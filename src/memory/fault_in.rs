@@ -1,19 +1,17 @@
-//! Taking the page faults of a range now, by choice, and telling how far they went.
+//! Takes the page faults of a range now, and returns how many bytes were faulted in.
 //!
-//! May know: the populate advices and the touching of one word (`sys`). Must not know: why somebody
-//! wants the memory.
+//! May know: the populate advices and the touching of one word (`sys`). Must not know: requests.
 //!
 //! Named after the kernel's `fault_in_readable` and `fault_in_writeable` (mm/gup.c), with one
-//! difference: those give the bytes that were NOT faulted in, these give the bytes that were.
-//! Contents are never changed.
+//! difference: the kernel's functions return the bytes that were not faulted in, these return the
+//! bytes that were. Contents are never changed.
 //!
-//! Not for the submission path: a fault takes as long as it takes, and in a userfaultfd whose
-//! handler never answers it takes for ever.
+//! Not for the submission path: there is no bound to the time of a fault, and a fault in a
+//! userfaultfd whose handler never answers lasts for ever.
 //!
-//! How the good prefix of a range with a bad page is found: the populate advices give no count, but
-//! whether they succeed falls with the length and never rises again, so the first bad page is found
-//! by halving. Every page is asked for at most once more than it takes; for n pages there are at
-//! most log2(n) + 2 calls. Memory that refuses to be populated though it can be touched
+//! How the good prefix of a range with a bad page is found: the populate advices return no count.
+//! They succeed for a range up to some length and fail for every longer one, so halving finds the
+//! first bad page. For n pages there are at most log2(n) + 2 calls. Memory that refuses to be populated though it can be touched
 //! (memfd_secret, `[vvar]`, all memory before Linux 5.14) is touched, one word a page, one call
 //! each.
 
@@ -24,19 +22,20 @@ use crate::sys::{page_size, touch};
 const TOUCH_PAGES: usize = 512;
 
 /// Faults in the `len` bytes from `ptr` on for reading, contents untouched: what a write to a file
-/// will send. Gives the bytes that can be read, counted from `ptr` up to the first page that can't:
-/// `len` if all can. The kernel's function of this name gives the rest instead.
+/// will send. Returns how many bytes can be read, counted from `ptr` up to the first page that can't
+/// be: `len` if all can. The kernel's function of this name returns the other part of `len`.
 ///
-/// Any pointer may be given. May map the zero page, so that a later write to the same page faults
-/// again. Blocks as long as the faults take: never call it on the thread that resolves a
-/// userfaultfd's faults, nor on one that submits for others.
+/// Any pointer may be given. The zero page may be mapped, so that a later write to the same page
+/// faults again. Blocks as long as the faults take: never call it on the thread that resolves a
+/// userfaultfd's faults, nor on a thread that submits requests for other tasks.
+#[must_use]
 pub fn fault_in_readable(ptr: *const u8, len: usize) -> usize {
     fault_in(ptr.addr(), len, false)
 }
 
 /// Faults in the `len` bytes from `ptr` on for writing, contents untouched: what a read from a file
-/// will fill. Gives the bytes that can be written, counted from `ptr` up to the first page that
-/// can't: `len` if all can. The kernel's function of this name gives the rest instead.
+/// will fill. Returns how many bytes can be written, counted from `ptr` up to the first page that
+/// can't be: `len` if all can. The kernel's function of this name returns the other part of `len`.
 ///
 /// Any pointer may be given. Where a page can't be populated but may be writable, the word at its
 /// start (inside the same page, perhaps before `ptr`) gets 0 added atomically. Blocks as
@@ -50,8 +49,7 @@ fn fault_in(addr: usize, len: usize, write: bool) -> usize {
         return 0;
     }
     let page = page_size();
-    // Over the end of the address space there is nothing: the last page is left out, so that no sum
-    // below can overflow.
+    // The last page of the address space is never mapped: without it no sum below overflows.
     let end = addr.saturating_add(len).min(usize::MAX & !(page - 1));
     let start = addr & !(page - 1);
     let Some(bytes) = end.checked_sub(start) else {
@@ -94,12 +92,12 @@ fn good_pages(start: usize, pages: usize, page: usize, write: bool) -> usize {
     good
 }
 
-/// The first of `pages` is good and not all of them are: how many are, and what the first bad one
-/// said.
+/// How many of `pages` are good, and the errno of the first bad one. The first page is known to be
+/// good, and not all of them are.
 fn halve(start: usize, pages: usize, page: usize, write: bool) -> (usize, i32) {
     let (mut good, mut bad, mut errno) = (1, pages, libc::EFAULT);
-    // The kernel goes through a range in order, so every failing try speaks of the same page: the
-    // first bad one.
+    // The kernel goes through a range in order, so the errno of every failed call is that of the
+    // first bad page.
     while good < bad {
         let middle = good + (bad - good).div_ceil(2);
         match populate(start + good * page, (middle - good) * page, write) {

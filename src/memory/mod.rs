@@ -1,4 +1,4 @@
-//! Buffers, and what may be known of them without touching them.
+//! Buffers, and what can be known of memory without touching it.
 //!
 //! May know: `sys`. Must not know: requests, files, engines.
 
@@ -14,7 +14,7 @@ mod slice;
 mod test_memory;
 
 pub use aligned::AlignedBuf;
-pub use buf::{IoBuf, IoBufMut, Pinned};
+pub use buf::{IoBuf, IoBufMut, Pinned, SharedIoBuf};
 pub use fault_in::{fault_in_readable, fault_in_writeable};
 pub use huge::{HUGE_PAGE_BYTES, HugePages, Thp, advise_huge, huge_pages};
 pub use residency::{Access, resident_prefix};

@@ -1,5 +1,5 @@
-//! Looking at memory without touching it: how much of a range a direct request could pin at this
-//! moment without a page fault.
+//! The look at memory, which does not touch it: how much of a range a direct request could pin at
+//! this moment without a page fault.
 //!
 //! May know: the page map and the list of mappings (`sys`). Must not know: requests, files,
 //! engines. Never faults, never touches the memory looked at, allocates nothing per look.
@@ -8,24 +8,26 @@
 //! compaction may take a page away before the request reaches it, and nothing in user space pins a
 //! page but a registered buffer.
 //!
-//! What is judged good, by the bits of the page map:
-//! - memory that a read will fill: present, mapped exclusively here, not of a file, not
-//!   write-protected by a userfaultfd. The zero page and a page still shared with a child after
-//!   fork lack "exclusively". A page whose mapping forbids writing looks good and is not: the page
-//!   map knows no permissions. A page whose child has gone looks good and costs one small fault,
-//!   without a copy.
-//! - memory that a write will send: present, not of a file, and mapped exclusively here or the zero
-//!   page. To pin a page that is shared with a child after fork, the kernel first copies it
-//!   (`gup_must_unshare` in mm/gup.c, Linux 5.19), and no fault-in for reading spares it that: it
-//!   counts as not for direct requests, as the copy into a bounce buffer costs less. PAGEMAP_SCAN
-//!   (Linux 6.7) tells such a page from the zero page; an older kernel can't, and both are then not
-//!   for direct requests.
-//! - "of a file" is also said of shared memory. PROCMAP_QUERY (Linux 6.11) tells the two apart:
-//!   memfd, shared anonymous memory, SysV shared memory, /dev/shm and hugetlb have no writeback
-//!   that could fight the pin, and count as ordinary memory. An older kernel can't tell, and they
-//!   are then never handed to a direct request.
-//! - a mapping of an ordinary file is not for direct requests at all: the request may write back or
-//!   drop the very pages it pinned, for ever.
+//! A page is good, by the bits of the page map:
+//! - for a read, which fills it: if it is present, mapped exclusively here, not of a file, and not
+//!   write-protected by a userfaultfd. The zero page, and a page that is shared with a child after
+//!   fork, are not mapped exclusively. A page whose mapping forbids writing looks good and is not:
+//!   the page map has no permissions. A page whose child has ended looks good and costs one small
+//!   fault, without a copy.
+//! - for a write, which sends it: if it is present, not of a file, and mapped exclusively here or
+//!   the zero page. The kernel copies a page that is shared with a child after fork before it pins
+//!   it (`gup_must_unshare` in mm/gup.c, Linux 5.19), and a fault-in for reading does not prevent
+//!   that. Such a page is not for direct requests: the copy into a bounce buffer costs less.
+//!   PAGEMAP_SCAN (Linux 6.7) tells it from the zero page. On an older kernel both are not for
+//!   direct requests.
+//!
+//! The bit "of a file" is also set for shared memory. PROCMAP_QUERY (Linux 6.11) tells the two
+//! apart: memfd, shared anonymous memory, SysV shared memory, /dev/shm and hugetlb have no
+//! writeback that could undo the pin, and count as ordinary memory. On an older kernel no shared
+//! memory is handed to a direct request.
+//!
+//! A mapping of an ordinary file is not for direct requests at all: the request may write back or
+//! drop the pages that it pins itself, and so start over for ever.
 
 use std::cell::RefCell;
 use std::io;
@@ -52,13 +54,13 @@ pub enum Access {
 pub(crate) enum Stop {
     /// All bytes looked good.
     End,
-    /// A page that is not there, or can't be written as it is: faulting it in may help.
+    /// A page that is absent, or can't be written without a fault: a fault-in may make it good.
     Absent,
-    /// Memory that should not be handed to a direct request, whatever is faulted in: a file
+    /// Memory that must not be handed to a direct request, faulted in or not: a file
     /// mapping, memfd_secret, and for [`Access::Send`] a page that is shared with a child of fork.
     NotDirect {
-        /// How many bytes from the stop on are known to be of this kind, within the range looked
-        /// at. At least 1.
+        /// How many bytes from the stop on are known to be such memory, within the range of the
+        /// look. At least 1.
         bytes: usize,
     },
 }
@@ -68,7 +70,7 @@ pub(crate) enum Stop {
 pub(crate) struct Look {
     /// Bytes from the start of the range that looked good.
     pub(crate) bytes: usize,
-    /// What stands behind them.
+    /// Why the look ended behind them.
     pub(crate) stop: Stop,
 }
 
@@ -79,14 +81,14 @@ pub(crate) struct Range {
     /// In bytes, at least one.
     pub(crate) len: usize,
     pub(crate) access: Access,
-    /// What the caller knows it by.
+    /// The caller's name for it.
     pub(crate) name: u32,
     /// The answer.
     pub(crate) look: Look,
 }
 
 impl Range {
-    /// The numbers of its first page and of the one behind its last.
+    /// The numbers of its pages.
     fn pages(&self) -> std::ops::Range<usize> {
         let shift = page_size().trailing_zeros();
         let last = self.addr.saturating_add(self.len - 1) >> shift;
@@ -94,32 +96,32 @@ impl Range {
     }
 }
 
-/// Pages between two ranges that are read rather than a second call made: what the call costs
-/// without them (a microsecond for the call, a twenty-fifth of one for each page).
+/// The entries of up to this many pages between two ranges are read along, so that one call serves
+/// both ranges: a call costs as much as these entries (1 us for the call, 0.04 us for each page).
 const GAP: usize = 24;
 
-/// Entries read per system call at most: 2 MiB of 4 KiB pages. A look that stops early has read
-/// that much too much at worst.
+/// Entries read per system call at most: 2 MiB of 4 KiB pages. A look that stops early has read so
+/// many in vain at most.
 const ENTRIES: usize = 512;
 
-/// The means of looking at this process's memory: one per engine or thread.
+/// Looks at this process's memory: one for each engine or thread.
 pub(crate) struct Residency {
     /// `None` in a child of fork that could not open its own.
     pagemap: Option<Pagemap>,
     /// `None` before Linux 6.11, and where it failed.
     procmap: Option<Procmap>,
-    /// The address space the two were opened in.
+    /// The address space in which the two were opened.
     generation: u64,
     entries: Box<[u64; ENTRIES]>,
     system_calls: u64,
 }
 
-/// What is known of the mapping around a page that is not plainly good.
+/// The mapping around a page that is not plainly good.
 #[derive(Clone, Copy)]
 enum Backing {
-    /// No file behind it, or nothing mapped at all.
+    /// Without a file, or no mapping at all.
     Anonymous,
-    /// Shared memory or hugetlb: a file only in name.
+    /// Shared memory or hugetlb: the kernel calls it a file.
     Memory(Mapping),
     /// A file, or something unknown that has a device number.
     File(Mapping),
@@ -127,19 +129,19 @@ enum Backing {
     Unknown,
 }
 
-/// What some pages are good for.
+/// The judgement of some pages.
 enum Verdict {
-    /// So many pages are good, at least one.
+    /// How many pages are good, at least one.
     Good(usize),
     Absent,
-    /// Not for direct requests up to this address at least, which may be beyond the range looked
-    /// at.
+    /// Not for direct requests up to this address at least, which may be beyond the range of the
+    /// look.
     NotDirect(usize),
 }
 
 impl Residency {
-    /// Opens what is needed. Fails without /proc, or if the process may not look at itself
-    /// (PR_SET_DUMPABLE).
+    /// Opens the page map and the list of mappings. Fails without /proc, or if the process may not
+    /// look at itself (PR_SET_DUMPABLE).
     pub(crate) fn new() -> io::Result<Residency> {
         shared_memory_devices();
         let generation = address_space::generation();
@@ -152,15 +154,16 @@ impl Residency {
         })
     }
 
-    /// How many system calls all looks together have made.
+    /// How many system calls all looks have made together.
     pub(crate) fn system_calls(&self) -> u64 {
         self.system_calls
     }
 
     /// Looks at `len` bytes from `addr` on.
     ///
-    /// One system call for each 512 pages that are plainly good; one more for each mapping met that
-    /// has a page which is not, and for each run of pages to be sent that are mapped elsewhere too.
+    /// One system call for each 512 pages that are plainly good, one more for each mapping with a
+    /// page that is not, and one more for each run of pages to be sent that are mapped elsewhere
+    /// too.
     pub(crate) fn look(&mut self, addr: usize, len: usize, access: Access) -> Look {
         if len == 0 {
             return Look {
@@ -169,7 +172,7 @@ impl Residency {
             };
         }
         self.renew_after_fork();
-        // A range that runs over the end of the address space meets an absent page long before.
+        // A range beyond the end of the address space has an absent page long before that end.
         let end = addr.saturating_add(len);
         let shift = page_size().trailing_zeros();
         let (first, last) = (addr >> shift, (end - 1) >> shift);
@@ -220,9 +223,9 @@ impl Residency {
         }
     }
 
-    /// Looks at several ranges, and notes the answer in each. One system call for all that lie
-    /// within [`GAP`] pages of each other, up to 512 pages; a range with a page that is not plainly
-    /// good is looked at once more by itself. The order of the ranges changes.
+    /// Looks at several ranges, and notes the answer in each. One system call for all ranges that
+    /// lie within [`GAP`] pages of each other, up to 512 pages. A range with a page that is not
+    /// plainly good is looked at once more by itself. The order of the ranges changes.
     pub(crate) fn look_at_ranges(&mut self, ranges: &mut [Range]) {
         self.renew_after_fork();
         ranges.sort_unstable_by_key(|range| range.addr);
@@ -242,7 +245,7 @@ impl Residency {
                 .count();
             let (group, behind) = rest.split_at_mut(near);
             rest = behind;
-            // One alone, or too long to be read at once.
+            // A range alone, or too long to be read at once, is looked at below.
             let got = if near > 1 {
                 self.read_entries(start, end - start)
             } else {
@@ -267,7 +270,7 @@ impl Residency {
         }
     }
 
-    /// Reads `want` entries from page number `page` on; gives how many there were.
+    /// Reads `want` entries from page number `page` on, and returns how many were read.
     fn read_entries(&mut self, page: usize, want: usize) -> usize {
         let Some(pagemap) = &self.pagemap else {
             return 0;
@@ -279,8 +282,8 @@ impl Residency {
             .min(want)
     }
 
-    /// The slow half of the judgement: of the page at the start of `rest`, which is not plainly
-    /// good. `rest` is what was read of the entries; entry 0 is that of page number `page`.
+    /// Judges the page at the start of `rest`, which is not plainly good: the slow half of a look.
+    /// `rest` are the entries that were read; entry 0 is that of page number `page`.
     fn judge(
         &mut self,
         page: usize,
@@ -317,7 +320,7 @@ impl Residency {
             }
             // Every page of a shared file mapping is the file's.
             Backing::File(mapping) if mapping.shared => Verdict::NotDirect(mapping.end),
-            // In a private one, those that were written are not.
+            // In a private mapping, the pages that were written are copies.
             Backing::File(mapping) => {
                 let run = self.run(page, rest, |entry| {
                     entry & PRESENT == 0 || entry & FILE != 0
@@ -351,8 +354,8 @@ impl Residency {
         }
     }
 
-    /// The address at which the run of pages that are `like` this ends, among the entries that were
-    /// read.
+    /// The address at which the run of pages ends whose entries are `like` the first, among the
+    /// entries that were read.
     fn run(&self, page: usize, rest: Indices<usize>, like: impl Fn(u64) -> bool) -> usize {
         let count = self.entries[rest.clone()]
             .iter()
@@ -361,8 +364,8 @@ impl Residency {
         (page + rest.start + count).saturating_mul(page_size())
     }
 
-    /// What is behind `at`: one system call, unless `asked` has the answer. Kept for one look only:
-    /// mappings change.
+    /// The mapping at the address `at`: one system call, unless `asked` has the answer. An answer is
+    /// kept for one look only, because mappings change.
     fn backing(&mut self, at: usize, asked: &mut Option<Backing>) -> Backing {
         if let Some(known @ (Backing::Memory(mapping) | Backing::File(mapping))) = *asked
             && (mapping.start..mapping.end).contains(&at)
@@ -406,7 +409,7 @@ impl Residency {
     }
 }
 
-/// A page that is good by its bits alone.
+/// Whether a page is good by its bits alone.
 fn plainly_good(entry: u64, access: Access) -> bool {
     match access {
         Access::Fill => entry & (PRESENT | EXCLUSIVE | FILE | UFFD_WP) == PRESENT | EXCLUSIVE,
@@ -414,17 +417,17 @@ fn plainly_good(entry: u64, access: Access) -> bool {
     }
 }
 
-/// The list of mappings, if this kernel answers questions about it.
+/// The list of mappings, if this kernel can be asked about one of them.
 fn open_procmap() -> Option<Procmap> {
     let procmap = Procmap::open().ok()?;
-    // A kernel before 6.11 says ENOTTY to any address; asked once here instead of in every look.
+    // A kernel before 6.11 answers ENOTTY for every address: asked once here, and not in every look.
     procmap.query(0).ok()?;
     Some(procmap)
 }
 
-/// The devices of memory that is a file only in name: the kernel's internal tmpfs mount (memfd,
-/// shared anonymous and SysV shared memory) and the one on /dev/shm. hugetlb is known by its page
-/// size; memfd_secret has a device of its own and is not among them.
+/// The devices of shared memory: the kernel's internal tmpfs mount (memfd, shared anonymous and SysV
+/// shared memory) and the tmpfs on /dev/shm. hugetlb is known by its page size. memfd_secret has a
+/// device of its own, which is not among them.
 fn shared_memory_devices() -> &'static [Option<(u32, u32)>; 2] {
     static DEVICES: OnceLock<[Option<(u32, u32)>; 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -457,13 +460,12 @@ fn dev_shm() -> Option<std::fs::Metadata> {
 }
 
 /// How many of the `len` bytes from `ptr` on could be used by a direct request at this moment
-/// without a page fault, counted from the start. 0 when nothing can be known.
+/// without a page fault, counted from the start. 0 where the page map can't be read.
 ///
-/// A hint, never a promise: the next instant may differ. The memory is neither touched nor faulted
-/// in, so any pointer may be given. Memory that a direct request should not get at all (a mapping
-/// of an ordinary file, memfd_secret) counts as not there. A mapping without the permission that
-/// `access` needs may count as there: the page tables are read (/proc/self/pagemap), not the
-/// permissions.
+/// A hint, never a promise: the answer may change at any time. The memory is neither touched nor
+/// faulted in, so any pointer may be given. Memory that a direct request must not be given (a
+/// mapping of an ordinary file, memfd_secret) counts as absent. A mapping without the permission
+/// that `access` needs may count as present: /proc/self/pagemap has no permissions.
 ///
 /// ```
 /// use nofault::{Access, resident_prefix};
@@ -471,19 +473,20 @@ fn dev_shm() -> Option<std::fs::Metadata> {
 /// let there = resident_prefix(buffer.as_ptr(), buffer.len(), Access::Send);
 /// assert!(there <= 100);
 /// ```
+#[must_use]
 pub fn resident_prefix(ptr: *const u8, len: usize, access: Access) -> usize {
     thread_local! {
         static LOOKER: RefCell<Option<Residency>> = const { RefCell::new(None) };
     }
     let look = |looker: &RefCell<Option<Residency>>| {
-        // Borrowed already only if a signal handler came in between.
+        // Borrowed already only in a signal handler that interrupts a look.
         let mut looker = looker.try_borrow_mut().ok()?;
         if looker.is_none() {
             *looker = Some(Residency::new().ok()?);
         }
         Some(looker.as_mut()?.look(ptr.addr(), len, access).bytes)
     };
-    // Gone already only while the thread ends.
+    // Destroyed already only while the thread ends.
     LOOKER.try_with(look).ok().flatten().unwrap_or(0)
 }
 

@@ -1,14 +1,15 @@
-//! A range of an owned buffer, lent instead of the whole.
+//! A range of an owned buffer, lent instead of the whole buffer.
 //!
 //! May know: the traits of `buf`. Must not know: any buffer in particular.
 
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 
-use super::buf::{IoBuf, IoBufMut, Pinned};
+use super::buf::{IoBuf, IoBufMut, Pinned, SharedIoBuf};
 
-/// A view of a range of `B`, which it owns: give it to a request in place of the whole buffer, and
-/// take the buffer back with [`into_inner`](Slice::into_inner). Made by [`IoBufExt::into_slice`].
+/// A range of a buffer `B`, which the slice owns: give the slice to a request in place of the whole
+/// buffer, and take the buffer back with [`into_inner`](Slice::into_inner). Made by
+/// [`IoBufExt::into_slice`].
 pub struct Slice<B> {
     inner: B,
     /// Never beyond the initialised bytes of `inner`, so that `set_init` leaves no gap.
@@ -21,11 +22,11 @@ pub struct Slice<B> {
 pub trait IoBufExt: IoBuf + Sized {
     /// The bytes of `range` as a buffer of its own.
     ///
-    /// Never panics: the range is cut to what is there. Its end is cut to the initialised bytes for
-    /// a write, to the capacity for a read. Its start is cut to the initialised bytes, because a
-    /// read behind a gap would have to call the gap initialised: of an empty `Vec` of capacity 100
-    /// the slice `10..20` is `0..20`, of one with ten bytes in it `10..20`. [`Slice::range`] tells
-    /// what it became. A range that ends before it starts is empty.
+    /// Never panics: the range is cut to the buffer. The end is cut to the initialised bytes for a
+    /// write, to the capacity for a read. The start is cut to the initialised bytes, because a read
+    /// behind a gap would have to call the gap initialised: the slice `10..20` of an empty `Vec` of
+    /// capacity 100 is `0..20`, and that of a `Vec` with ten bytes is `10..20`. [`Slice::range`]
+    /// returns the range after the cut. A range whose end is before its start is empty.
     ///
     /// The buffer itself goes into the slice, nothing is copied. Not to be mistaken for the `slice`
     /// of `Bytes` and [`Region`](crate::Region), which borrow.
@@ -34,6 +35,7 @@ pub trait IoBufExt: IoBuf + Sized {
     /// use nofault::{IoBuf, IoBufExt};
     /// let middle = vec![1, 2, 3, 4, 5].into_slice(1..3);
     /// assert_eq!(middle.bytes_init(), 2);
+    /// assert_eq!(middle.as_ref(), [2, 3]);
     /// assert_eq!(middle.into_inner(), [1, 2, 3, 4, 5]);
     /// ```
     fn into_slice(self, range: impl RangeBounds<usize>) -> Slice<Self> {
@@ -61,19 +63,37 @@ pub trait IoBufExt: IoBuf + Sized {
 impl<B: IoBuf> IoBufExt for B {}
 
 impl<B> Slice<B> {
-    /// The whole buffer back.
+    /// Gives the whole buffer back.
     pub fn into_inner(self) -> B {
         self.inner
     }
 
-    /// The range as it was cut at its start; the end is as asked for, `usize::MAX` for none, and
-    /// may be beyond the buffer.
+    /// The range, with the start cut as [`into_slice`](IoBufExt::into_slice) describes. The end is the one
+    /// asked for (`usize::MAX` for an open range), and may be beyond the buffer.
     pub fn range(&self) -> Range<usize> {
         self.begin..self.end
     }
 }
 
-/// The range, not what is in it.
+/// The bytes of the range, as far as the buffer has them.
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Slice<B> {
+    fn as_ref(&self) -> &[u8] {
+        let all = self.inner.as_ref();
+        all.get(self.begin..self.end.min(all.len()))
+            .unwrap_or_default()
+    }
+}
+
+/// The bytes of the range, as far as the buffer has them.
+impl<B: AsMut<[u8]>> AsMut<[u8]> for Slice<B> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        let all = self.inner.as_mut();
+        let end = self.end.min(all.len());
+        all.get_mut(self.begin..end).unwrap_or_default()
+    }
+}
+
+/// Shows the range, not the contents.
 impl<B> fmt::Debug for Slice<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slice")
@@ -83,7 +103,7 @@ impl<B> fmt::Debug for Slice<B> {
     }
 }
 
-// SAFETY: the inner buffer's promises, for a part of its bytes: `begin` is at most its
+// SAFETY: the inner buffer keeps the contract, and the slice is a part of its bytes: `begin` is at most its
 // `bytes_init`, which does not fall while it is owned here, so the pointer and the length stay
 // inside.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
@@ -102,6 +122,9 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
         self.inner.pinned()
     }
 }
+
+// SAFETY: a shared reference to the slice gives one to the inner buffer, and no more.
+unsafe impl<B: SharedIoBuf> SharedIoBuf for Slice<B> {}
 
 // SAFETY: as above, for the bytes up to `bytes_total` of the inner buffer.
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
@@ -172,6 +195,24 @@ mod tests {
             );
         }
         assert_eq!(AlignedBuf::new(0).unwrap().into_slice(1..).bytes_total(), 0);
+    }
+
+    #[test]
+    fn a_slice_shows_the_bytes_that_it_sends() {
+        for range in [0..3, 2..100, 8..9, 5..5] {
+            let mut slice = (0..8u8).collect::<Vec<_>>().into_slice(range.clone());
+            let shown = slice.as_ref().to_vec();
+            assert_eq!(shown.len(), slice.bytes_init(), "{range:?}");
+            assert!(
+                shown
+                    .iter()
+                    .zip(range)
+                    .all(|(byte, at)| usize::from(*byte) == at)
+            );
+            slice.as_mut().fill(9);
+            let nines = slice.into_inner().iter().filter(|byte| **byte == 9).count();
+            assert_eq!(nines, shown.len());
+        }
     }
 
     #[test]

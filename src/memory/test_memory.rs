@@ -61,11 +61,11 @@ pub(super) struct Map {
 pub(super) const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 impl Map {
-    /// `pages` pages of whatever `flags` and `file` say.
+    /// `pages` pages with these `flags` of mmap, and of this `file`.
     pub(super) fn new(pages: usize, prot: i32, flags: i32, file: Option<&File>) -> io::Result<Map> {
         let len = pages * page_size();
         let fd = file.map_or(-1, |file| file.as_raw_fd());
-        // SAFETY: a new mapping where the kernel likes.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let ptr = unsafe { libc::mmap(ptr::null_mut(), len, prot, flags, fd, 0) };
         if ptr == libc::MAP_FAILED {
             Err(io::Error::last_os_error())
@@ -161,10 +161,8 @@ impl Map {
 
     pub(super) fn protect(&self, first: usize, pages: usize, prot: i32) {
         // SAFETY: as above.
-        assert_eq!(
-            unsafe { libc::mprotect(self.page(first).cast(), pages * page_size(), prot) },
-            0
-        );
+        let result = unsafe { libc::mprotect(self.page(first).cast(), pages * page_size(), prot) };
+        assert_eq!(result, 0);
     }
 
     /// Puts inaccessible memory of the kind in place of one page. False: this kernel does not have
@@ -172,12 +170,12 @@ impl Map {
     pub(super) fn spoil(&self, index: usize, how: Bad) -> bool {
         match how {
             Bad::Protected => self.protect(index, 1, libc::PROT_NONE),
-            // SAFETY: one page of this mapping, which nobody else uses until the mapping is
-            // dropped.
-            Bad::Hole => assert_eq!(
-                unsafe { libc::munmap(self.page(index).cast(), page_size()) },
-                0
-            ),
+            Bad::Hole => {
+                // SAFETY: one page of this mapping, which no other code uses until the mapping is
+                // dropped.
+                let result = unsafe { libc::munmap(self.page(index).cast(), page_size()) };
+                assert_eq!(result, 0);
+            }
             Bad::Guard => return self.advise(index, 1, MADV_GUARD_INSTALL).is_ok(),
             Bad::ReadOnly => self.protect(index, 1, libc::PROT_READ),
         }
@@ -347,10 +345,9 @@ impl Unanswered {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: just made, owned by nobody else.
-        let uffd = Unanswered {
-            file: unsafe { File::from_raw_fd(fd as i32) },
-        };
+        // SAFETY: the descriptor was just made and has no other owner.
+        let file = unsafe { File::from_raw_fd(fd as i32) };
+        let uffd = Unanswered { file };
         let mut api = UffdApi {
             api: 0xaa,
             features: if write_protect { 1 } else { 0 },

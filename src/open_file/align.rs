@@ -10,8 +10,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::memory::AlignedBuf;
 use crate::sys;
 
-/// What a direct request on a file must be a multiple of, in bytes. A request that is not still
-/// works: it goes another way, see [`File`](crate::File).
+/// The numbers of bytes that a direct request on a file must be a multiple of. A request that is
+/// not aligned works all the same: a bounce buffer or the page cache serves it, see
+/// [`File`](crate::File).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alignment {
@@ -21,6 +22,17 @@ pub struct Alignment {
     pub offset: u32,
     /// Offset and length of a read.
     pub read_offset: u32,
+}
+
+/// The three sizes in bytes: `mem 4, offset 512`; that of reads where it is another.
+impl fmt::Display for Alignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mem {}, offset {}", self.mem, self.offset)?;
+        if self.read_offset != self.offset {
+            write!(f, " ({} to read)", self.read_offset)?;
+        }
+        Ok(())
+    }
 }
 
 impl Alignment {
@@ -37,7 +49,7 @@ impl Alignment {
     }
 }
 
-/// Where the alignment of a file was learnt.
+/// Where the alignment of a file comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AlignmentSource {
@@ -45,9 +57,9 @@ pub enum AlignmentSource {
     Statx,
     /// The size of a block device's sectors, see ioctl BLKSSZGET.
     Sectors,
-    /// Direct reads that were tried.
+    /// Direct reads of several lengths, of which the shortest that worked.
     Probe,
-    /// Nothing could be tried, so 4096 is assumed: more than any disk asks for today.
+    /// No read could be tried, so 4096 is assumed: no disk of today asks for more.
     Assumed,
 }
 
@@ -62,10 +74,10 @@ impl fmt::Display for AlignmentSource {
     }
 }
 
-/// The least that is believed of a filesystem which does not answer statx. Some (btrfs) take what
-/// is less aligned, and do it buffered.
+/// The shortest read that is tried on a filesystem which does not answer statx. Some (btrfs) accept
+/// shorter ones and serve them through the page cache.
 const LEAST: u32 = 4096;
-/// Larger blocks than this are not looked for.
+/// The longest read that is tried.
 const MOST: u32 = 65536;
 
 /// What the kernel tells of direct I/O on a file, before anything is tried.
@@ -138,4 +150,24 @@ pub(super) fn probe(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alignment_is_shown_in_words() {
+        let all_same = Alignment {
+            mem: 4,
+            offset: 512,
+            read_offset: 512,
+        };
+        assert_eq!(all_same.to_string(), "mem 4, offset 512");
+        let of_reads = Alignment {
+            offset: 4096,
+            ..all_same
+        };
+        assert_eq!(of_reads.to_string(), "mem 4, offset 4096 (512 to read)");
+    }
 }

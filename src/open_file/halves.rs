@@ -93,7 +93,7 @@ pub(super) fn find(given: OwnedFd, flags: i32, facts: &Facts, direct_wanted: boo
                     halves.buffered = Half::Second;
                     halves.all_buffered(reason)
                 }
-                // One call on the given descriptor, which says what it does not like.
+                // Each request is one call on the given descriptor, which refuses what is not aligned.
                 Err((halves, errno)) => Found {
                     path: IoPath::DirectOnly(errno),
                     ..halves.all_buffered(reason)

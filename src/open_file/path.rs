@@ -9,11 +9,11 @@ use std::io;
 pub enum IoPath {
     /// O_DIRECT, wherever memory, offset and length allow it.
     ///
-    /// A block device tells each error of a write exactly once. A write that went to the device
-    /// tells its own. A piece that went through the page cache (a ragged edge, a short ragged
-    /// write) tells nothing when it is written: the device is asked later, and the error is told by
-    /// the next sync of the page cache, through this file or any other that is open on the device.
-    /// Neither error is told again by a later sync or write that succeeds.
+    /// A device's write error is told exactly once. A write that went to the device tells EIO
+    /// itself, and the next sync does not. A piece that went through the page cache (a ragged edge,
+    /// a short ragged write, a piece that the device had no room for: ENOSPC) is counted when the
+    /// page cache has it; the device is asked later, and the next sync of this file tells the error.
+    /// The sync after that succeeds, although the bytes are not on the device: write them again.
     Direct,
     /// The page cache, and why.
     Buffered(Reason),
@@ -32,15 +32,15 @@ pub enum IoPath {
 pub enum Reason {
     /// [`OpenOptions::direct`](crate::OpenOptions::direct) was set to false.
     NotAsked,
-    /// The file was opened to append: a write in several passes would be torn apart by other
-    /// writers.
+    /// The file was opened to append. A write in several passes could have another writer's bytes
+    /// in its middle, so each write is one call.
     Append,
-    /// A filesystem that keeps its files in the page cache only (tmpfs, ramfs, hugetlbfs).
+    /// The filesystem keeps its files in the page cache and nowhere else (tmpfs, ramfs, hugetlbfs).
     MemoryFilesystem,
     /// The filesystem refuses O_DIRECT.
     Refused,
-    /// It was opened with O_DIRECT, but statx says that direct I/O does not work, or no alignment
-    /// was found that does.
+    /// The filesystem accepts O_DIRECT, but statx says that direct I/O does not work on this file,
+    /// or no alignment was found at which a direct read works.
     NoAlignment,
     /// Direct and buffered I/O need a descriptor each, and the second could not be opened; with the
     /// errno.

@@ -10,17 +10,20 @@ const CLASS_SHIFT: u16 = 13;
 const WHO_PROCESS: libc::c_int = 1;
 
 impl Priority {
-    /// Before all others. Needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    /// Served before all other requests. Needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    #[must_use]
     pub const fn real_time(level: u8) -> Priority {
         Priority::of(1, level)
     }
 
-    /// The class that everybody has; level 4 unless told.
+    /// The class of every process that has not asked for another; its level is 4 then.
+    #[must_use]
     pub const fn best_effort(level: u8) -> Priority {
         Priority::of(2, level)
     }
 
-    /// Only when nobody else wants the device.
+    /// Served only while the device has no other request.
+    #[must_use]
     pub const fn idle() -> Priority {
         Priority::of(3, 0)
     }
@@ -30,7 +33,8 @@ impl Priority {
         Priority(class << CLASS_SHIFT | level as u16)
     }
 
-    /// Whether this thread may use it: set for a moment, and put back.
+    /// Fails where this thread may not use the priority. The priority is set for a moment, and the
+    /// thread's own is put back.
     pub(crate) fn check(self) -> io::Result<()> {
         // SAFETY: neither call takes a pointer.
         let before = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
@@ -38,12 +42,12 @@ impl Priority {
             return Err(io::Error::last_os_error());
         }
         set_own(self.0)?;
-        // Some kernels tell a level of those who have no class, and don't take it back.
+        // Some kernels tell a level for a thread without a class, and refuse to set the same value.
         set_own(before as u16).or_else(|_| set_own(0))
     }
 }
 
-/// Gives the calling thread a priority; 0: none of its own.
+/// Sets the priority of the calling thread; 0 takes its own priority away.
 pub(crate) fn set_own(priority: u16) -> io::Result<()> {
     // SAFETY: the call takes no pointer.
     match unsafe {

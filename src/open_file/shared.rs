@@ -13,12 +13,12 @@ use super::place::FileRef;
 use crate::sys::Errno;
 use crate::transfer::{Direction, Geometry, USER_END};
 
-/// Places in the ring's table that were given up while the driver could not be asked.
+/// Places in the ring's table that were given up. The driver takes them back in its next turn.
 pub(crate) type Retired = Rc<RefCell<Vec<u32>>>;
 
 /// The open file, shared by the handle and the requests in flight on it.
 pub(crate) struct FileShared {
-    // What every request looks at stands together.
+    // The fields that every request reads stand together.
     plain_reads: Plain,
     plain_writes: Plain,
     /// The main path: direct if there is one.
@@ -26,8 +26,9 @@ pub(crate) struct FileShared {
     buffered: Cell<FileRef>,
     reads: Sizes,
     writes: Sizes,
-    /// Places in the ring's table, to be given up.
+    /// The descriptors' places in the ring's table: of the buffered one, of the direct one.
     places: Cell<[Option<u32>; 2]>,
+    /// Direct requests must not be tried on the submitting thread.
     offload: bool,
     retired: Retired,
     opened: Arc<Opened>,
@@ -41,13 +42,13 @@ pub(crate) struct FileShared {
 /// one bio, however long.
 const BIO_PAGES: usize = 256;
 
-/// What one operation on the file's main path takes without further thought, in one direction.
+/// The ranges that are sent whole by one operation on the file's main path, in one direction.
 struct Plain {
-    /// Bits that an address may not have.
+    /// Bits that no address has.
     addr: usize,
-    /// Bits that an offset or a length may not have.
+    /// Bits that no offset and no length has.
     range: u64,
-    /// Bytes at most; 0: nothing goes this way.
+    /// The most bytes of foreign memory; 0 where every request needs a closer look.
     most: usize,
     /// The same for registered memory.
     most_pinned: usize,
@@ -63,7 +64,7 @@ struct Sizes {
 }
 
 impl Plain {
-    /// `allowed`: requests in this direction may be sent without further thought.
+    /// `allowed`: requests in this direction need no closer look.
     fn new(
         alignment: Alignment,
         allowed: bool,
@@ -159,7 +160,7 @@ impl FileShared {
         );
     }
 
-    /// Whether completions are polled for; until the device says that it can't.
+    /// Has completions on the direct path polled for, or no longer, because the device refused.
     pub(crate) fn set_polled(&self, polled: bool) {
         let polled = polled && self.direct_fd().is_some();
         self.main.set(FileRef {
@@ -196,7 +197,7 @@ impl FileShared {
         }
     }
 
-    /// Whether nothing is done with nothing, see [`Opened::is_ordinary`].
+    /// Whether a request of no bytes does nothing, see [`Opened::is_ordinary`].
     pub(crate) fn is_ordinary(&self) -> bool {
         self.opened.is_ordinary()
     }

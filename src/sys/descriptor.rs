@@ -1,8 +1,9 @@
-//! One descriptor: its status flags, what positioned reads and writes of it are refused with, and
+//! One descriptor: its status flags, the errno with which it refuses positioned reads and writes, and
 //! the same inode opened once more.
 //!
-//! May know: fcntl, pread, open through /proc. Must not know: what is made of the answers. Nothing
-//! here changes the open file, which others may share: no position moves, no flag is set.
+//! May know: fcntl, pread, open through /proc. Must not know: which path a file takes by the answers.
+//! No function here changes the open file, which other descriptors may share: no position moves, no
+//! flag is set.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -18,18 +19,18 @@ pub(crate) fn status_flags(fd: BorrowedFd<'_>) -> io::Result<i32> {
     }
 }
 
-/// What pread64(2), or pwrite64(2), refuses every request on this descriptor with: ESPIPE where the
-/// file has no position, EBADF where it is not open for that, EINVAL where it has no such
-/// operation. `None`: requests reach the file.
+/// The errno with which pread64(2), or pwrite64(2), refuses every request on this descriptor: ESPIPE
+/// where the file has no position, EBADF where the descriptor is not open for reading (writing),
+/// EINVAL where the file has no such operation. `None`: requests reach the file.
 ///
-/// The kernel itself is asked, by a call for one byte at an address that no process has: it checks
-/// the file's mode, then the address, and only then calls the file (ksys_pread64, vfs_read), so
-/// nothing is read and nothing changes. lseek(2) would not tell: it succeeds on an eventfd.
+/// The function calls pread64 for one byte at an address that no process can map. The kernel checks
+/// the file's mode, then the address, and calls the file last (ksys_pread64, vfs_read), so no byte
+/// is read and nothing changes. lseek(2) is no substitute: it succeeds on an eventfd.
 pub(crate) fn refusal(fd: BorrowedFd<'_>, write: bool) -> Option<Errno> {
-    const NOBODYS: usize = usize::MAX - 4095;
-    let address = std::ptr::without_provenance_mut::<libc::c_void>(NOBODYS);
-    // SAFETY: the address is the kernel's half of all addresses, which the kernel refuses to read
-    // or write for a process.
+    const UNMAPPABLE: usize = usize::MAX - 4095;
+    let address = std::ptr::without_provenance_mut::<libc::c_void>(UNMAPPABLE);
+    // SAFETY: the address is in the kernel's half of all addresses, which the kernel neither reads
+    // nor writes for a process.
     let result = unsafe {
         if write {
             libc::pwrite64(fd.as_raw_fd(), address, 1, 0)
@@ -50,11 +51,12 @@ pub(crate) fn holds_write_lease(fd: BorrowedFd<'_>) -> bool {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
 }
 
-/// Whether the filesystem says of this open file that a read which must not wait is safe
-/// (FMODE_NOWAIT). For a file that is open to read.
+/// Whether this open file allows reads that must not wait (FMODE_NOWAIT). The file must be open for
+/// reading.
 ///
-/// One byte is asked for at the largest offset there is, with RWF_NOWAIT: a file that can't is
-/// refused with EOPNOTSUPP before it is called. Others may count it as a read (access time).
+/// The function asks for one byte at the largest offset, with RWF_NOWAIT: where the file does not
+/// allow such reads, the kernel answers EOPNOTSUPP before it calls the file. Elsewhere the call may
+/// count as a read (access time).
 pub(crate) fn reads_without_waiting(fd: BorrowedFd<'_>) -> bool {
     let mut byte = 0u8;
     let iovec = libc::iovec {

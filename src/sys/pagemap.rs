@@ -139,8 +139,8 @@ impl Pagemap {
             size: size_of::<Scan>() as u64,
             vec: (&raw mut region).expose_provenance() as u64,
             vec_len: 1,
-            // A run is what has equal bits of the returned categories: ask for none that differ
-            // between pages that are asked for.
+            // A run ends where the returned categories change. Only the categories that select the
+            // pages are returned, so that no other difference cuts a run.
             return_mask: scan.category_mask,
             ..scan
         };

@@ -2,9 +2,9 @@
 //!
 //! May know: the format of proc_pid_smaps(5). Must not know: what the ranges are used for.
 //!
-//! Nothing cheaper tells that a mapping is watched by a userfaultfd: PROCMAP_QUERY (Linux 6.11) has
-//! no such flag. The kernel walks the page tables of the whole process for an answer, which takes
-//! about a millisecond for each GiB that is there.
+//! No cheaper interface tells that a userfaultfd watches a mapping: PROCMAP_QUERY (Linux 6.11) has no
+//! such flag. For an answer the kernel walks the page tables of the whole process, which takes about
+//! a millisecond for each GiB of resident memory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -42,7 +42,8 @@ fn add(found: &mut Vec<Range<usize>>, range: Range<usize>) {
     }
 }
 
-/// Outside `None`: no header. Inside `None`: a mapping of another kind.
+/// The range in the header of a mapping. `None`: the line is no header. `Some(None)`: the mapping is
+/// not private anonymous memory.
 fn header(line: &str) -> Option<Option<Range<usize>>> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;

@@ -50,11 +50,11 @@ pub(crate) fn dio_align(fd: BorrowedFd<'_>) -> Option<DioAlign> {
     })
 }
 
-/// The size of a block device's sectors in bytes (BLKSSZGET): what its direct I/O is aligned to.
+/// The size of a block device's sectors in bytes (BLKSSZGET): the alignment of its direct I/O.
 pub(crate) fn sector_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
     const BLKSSZGET: libc::Ioctl = 0x1268;
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the ioctl writes one int, which is ours. What is no block device refuses it (ENOTTY).
+    // SAFETY: the ioctl writes one int, which is ours. Other files refuse it (ENOTTY).
     match unsafe { libc::ioctl(fd.as_raw_fd(), BLKSSZGET, &mut bytes) } {
         0 => u32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData.into()),
         _ => Err(io::Error::last_os_error()),
@@ -70,7 +70,7 @@ pub(crate) fn device_bytes(fd: BorrowedFd<'_>) -> io::Result<u64> {
         0x8004_1272_u32 as libc::Ioctl
     };
     let mut bytes = 0u64;
-    // SAFETY: the ioctl writes eight bytes, which are ours. What is no block device refuses it.
+    // SAFETY: the ioctl writes eight bytes, which are ours. Other files refuse it.
     match unsafe { libc::ioctl(fd.as_raw_fd(), BLKGETSIZE64, &mut bytes) } {
         0 => Ok(bytes),
         _ => Err(io::Error::last_os_error()),
@@ -93,7 +93,7 @@ pub(crate) fn kind_and_bytes(fd: BorrowedFd<'_>) -> io::Result<(libc::mode_t, u6
 pub(crate) struct Filesystem {
     /// Its magic number.
     pub(crate) magic: i64,
-    /// It counts neither blocks nor files: nothing of it is stored anywhere (simple_statfs).
+    /// The filesystem counts neither blocks nor files: its files are not stored (simple_statfs).
     pub(crate) counts_nothing: bool,
 }
 
@@ -139,6 +139,8 @@ fn release(text: impl Iterator<Item = u8>) -> (u32, u32) {
     (numbers[0], numbers[1])
 }
 
+const _: () = assert!(size_of::<libc::statx>() == 0x100);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +159,3 @@ mod tests {
         assert!(kernel_release() > (4, 0));
     }
 }
-
-const _: () = assert!(size_of::<libc::statx>() == 0x100);

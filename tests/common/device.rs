@@ -38,10 +38,17 @@ pub(crate) struct Loop(String);
 impl Loop {
     /// A device of `bytes` bytes, full of the seed's pattern, over an image at `image`.
     pub(crate) fn new(image: &Path, bytes: usize, seed: u64, sector: u32) -> Result<Loop, String> {
+        if sys::is_root() {
+            files::make_patterned(image, bytes, seed);
+        }
+        Loop::over(image, sector)
+    }
+
+    /// A device over an image that is there.
+    pub(crate) fn over(image: &Path, sector: u32) -> Result<Loop, String> {
         if !sys::is_root() {
             return Err("only root can make a loop device".to_owned());
         }
-        files::make_patterned(image, bytes, seed);
         run(Command::new("losetup")
             .args(["--find", "--show", "--sector-size", &sector.to_string()])
             .arg(image))

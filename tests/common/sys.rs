@@ -120,12 +120,20 @@ pub(crate) fn read_range(fd: RawFd, offset: u64, len: usize) -> Vec<u8> {
     out
 }
 
+/// The size of a file, or the capacity of a block device.
 pub(crate) fn size_of_file(fd: RawFd) -> u64 {
-    // SAFETY: an all-zero stat is a valid value of the plain C struct, and fstat fills it.
+    const BLKGETSIZE64: libc::Ioctl = 0x8008_1272_u32 as libc::Ioctl;
+    // SAFETY: an all-zero stat is a valid value of the plain C struct, which fstat fills; the ioctl
+    // fills eight bytes of ours.
     unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
         assert_eq!(libc::fstat(fd, &mut stat), 0, "fstat");
-        stat.st_size as u64
+        if stat.st_mode & libc::S_IFMT != libc::S_IFBLK {
+            return stat.st_size as u64;
+        }
+        let mut bytes = 0u64;
+        assert_eq!(libc::ioctl(fd, BLKGETSIZE64, &mut bytes), 0, "BLKGETSIZE64");
+        bytes
     }
 }
 
@@ -178,11 +186,8 @@ pub(crate) fn memfd() -> io::Result<OwnedFd> {
 pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors.
-    assert_eq!(
-        unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) },
-        0,
-        "pipe2"
-    );
+    let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(made, 0, "pipe2");
     (
         owned(ends[0].into()).unwrap(),
         owned(ends[1].into()).unwrap(),

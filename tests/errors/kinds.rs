@@ -61,6 +61,17 @@ fn kinds(folder: &Path) -> Vec<(&'static str, std::fs::File)> {
             ("a socket", made(sockets[0].into())),
         ]
     };
+    let fifo = folder.join("fifo");
+    let name = std::ffi::CString::new(fifo.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the name is a C string; the attributes of a software clock are zero but for their
+    // size.
+    unsafe {
+        libc::mkfifo(name.as_ptr(), 0o600);
+        let mut attributes = [0_u32; 32];
+        (attributes[0], attributes[1]) = (1, 128);
+        let perf = libc::syscall(libc::SYS_perf_event_open, &attributes, 0, -1, -1, 0);
+        all.push(("a perf event", made(perf)));
+    }
     all.push(("the reading end of a pipe", Ok(pipe_reader.into())));
     all.push(("the writing end of a pipe", Ok(pipe_writer.into())));
     let mut open = |what, path: &Path, flags| {
@@ -77,6 +88,8 @@ fn kinds(folder: &Path) -> Vec<(&'static str, std::fs::File)> {
         Path::new("/dev/loop-control"),
         libc::O_RDWR,
     );
+    open("a FIFO", &fifo, libc::O_RDWR);
+    open("the terminal", Path::new("/dev/tty"), libc::O_RDWR);
     open("a directory", folder, libc::O_RDONLY);
     open("access mode 3", &path, libc::O_ACCMODE);
     open("O_PATH", &path, libc::O_PATH);
@@ -286,6 +299,31 @@ fn a_file_that_the_kernel_makes_up_gets_the_plain_call() {
             }
         }
         assert!(short > 0, "no file was read short: the test tests nothing");
+    }
+}
+
+/// Registered memory is no other way to read such a file.
+#[test]
+fn registered_memory_reads_a_file_that_the_kernel_makes_up() {
+    for backend in setup::backends() {
+        let engine = setup::engine(backend);
+        let pool = engine.pool(1, 65536).unwrap();
+        for path in ["/proc/kallsyms", "/proc/self/environ", "/proc/self/auxv"] {
+            let (file, plain) = (
+                File::open(&engine, path).unwrap(),
+                std::fs::File::open(path),
+            );
+            let memory = Mapping::anon(65536);
+            let seg = (memory.address(), 65536);
+            let expected = theirs(fd_of(&plain.unwrap()), false, seg, 0);
+            let (got, buffer) = engine.block_on(file.read_at(pool.get().unwrap(), 0));
+            assert_eq!(sys::outcome_of(got), expected, "{path}");
+            let count = expected.unwrap_or(0);
+            assert!(
+                buffer[..count] == sys::peek(seg.0, count),
+                "{path}: the bytes"
+            );
+        }
     }
 }
 

@@ -7,13 +7,13 @@ use crate::common::files;
 use crate::common::mapping::Mapping;
 use crate::common::setup::{self, DEADLINE};
 use crate::common::sys::{self, Outcome, Seg, fd_of};
-use nofault::{Engine, File, Policy};
+use nofault::{Engine, File, IoPath, Policy};
 use std::path::Path;
 use std::process::Command;
 
 /// A filesystem that is full, or a file at its limit: the bytes that fitted are reported and are in
 /// the file, the rest is refused.
-fn until_it_is_full(engine: &Engine, a: &Path, b: &Path, remove_between: bool) {
+fn until_it_is_full(engine: &Engine, a: &Path, b: &Path, remove_between: bool) -> IoPath {
     let memory = Mapping::anon(256 << 10);
     memory.fill(0..256 << 10, 5);
     let fill = |write: &dyn Fn(Seg, u64) -> Outcome| {
@@ -65,6 +65,7 @@ fn until_it_is_full(engine: &Engine, a: &Path, b: &Path, remove_between: bool) {
         sys::read_range(fd_of(&ours), 0, shorter) == bytes[..shorter],
         "the bytes that fitted"
     );
+    file.path().clone()
 }
 
 #[test]
@@ -172,12 +173,13 @@ fn a_full_disk_filesystem_refuses_as_for_pwrite() {
             crate::common::skip!(name, "{reason}");
         }
         let mounted = Mounted(here.clone());
-        until_it_is_full(
+        let path = until_it_is_full(
             &setup::engine(backend),
             &here.join("a"),
             &here.join("b"),
             true,
         );
+        assert_eq!(path, IoPath::Direct);
         drop(mounted);
     }
 }

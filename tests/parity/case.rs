@@ -58,11 +58,12 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The request's offset in bytes, as a number without sign as the crate takes it.
-    pub(crate) fn offset(&self) -> u64 {
+    /// The request's offset in bytes, as a number without sign as the crate takes it, on a file of
+    /// `size` bytes.
+    pub(crate) fn offset(&self, size: u64) -> u64 {
         match self.place {
             Place::At(offset) => offset,
-            Place::Near(delta) => SHAPES[self.shape].size().saturating_add_signed(delta),
+            Place::Near(delta) => size.saturating_add_signed(delta),
         }
     }
 }

@@ -1,24 +1,42 @@
-//! The ground that cases are run on: the pairs of files, the engine, and the comparison.
+//! The ground that cases are run on: the pairs of files or devices, and the engine.
 //!
 //! Files are made once for each shape and laid out anew only when a case has changed them.
 
 use super::case::{Cache, Call, Case, Way};
+use super::requests::{raw, safe};
+use crate::common::device::Loop;
 use crate::common::files::{self, SHAPES};
 use crate::common::mapping::patterned;
-use crate::common::sys::{self, Outcome, PAGE, Seg, Twin};
-use crate::common::zoo::{self, Around, Built, Kind, OTHER_SEED, SHORT_BYTES};
-use bytes::Bytes;
-use nofault::{AlignedBuf, Backend, Engine, File, OpenOptions};
+use crate::common::sys::{self, PAGE};
+use crate::common::zoo::{self, Kind, OTHER_SEED, SHORT_BYTES};
+use nofault::{Backend, Engine, File, IoPath, OpenOptions};
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of the file that `OtherFile` buffers map.
 const OTHER_BYTES: usize = 4 << 20;
 
+/// The size of a device: longer than one pass on devices, which is 1 MiB.
+const DEVICE_BYTES: usize = 1280 << 10;
+const DEVICE_SEED: u64 = 9;
+
+/// Two devices that are alike, over images in the folder.
+pub(crate) fn devices(folder: &Path, sector: u32) -> Result<[Loop; 2], String> {
+    let device = |name: &str| Loop::new(&folder.join(name), DEVICE_BYTES, DEVICE_SEED, sector);
+    Ok([device("device-a")?, device("device-b")?])
+}
+
 /// What differed, in words.
 #[derive(Debug)]
 pub(crate) struct Difference(String);
+
+impl Difference {
+    pub(crate) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -27,22 +45,27 @@ impl std::fmt::Display for Difference {
 }
 
 /// One side's files beside the one that the request is about.
-struct Side {
-    other: [std::fs::File; 2],
-    short: [std::fs::File; 2],
+pub(crate) struct Side {
+    pub(crate) other: [std::fs::File; 2],
+    pub(crate) short: [std::fs::File; 2],
 }
 
-/// Two files of one shape.
-struct Pair {
-    direct: File,
-    ours: std::fs::File,
-    theirs: std::fs::File,
+/// Two files of one shape, or two devices.
+pub(crate) struct Pair {
+    pub(crate) direct: File,
+    pub(crate) ours: std::fs::File,
+    pub(crate) theirs: std::fs::File,
+    /// Bytes, before the case.
+    pub(crate) size: u64,
     changed: bool,
 }
 
 pub(crate) struct Ground {
     engine: Engine,
     folder: PathBuf,
+    devices: Option<[Loop; 2]>,
+    /// What is on a device before a case.
+    device_bytes: Vec<u8>,
     sides: [Side; 2],
     pairs: HashMap<usize, Pair>,
     outcomes: HashMap<&'static str, usize>,
@@ -62,6 +85,8 @@ impl Ground {
         Self {
             engine: crate::common::setup::engine(backend),
             folder: folder.to_path_buf(),
+            devices: None,
+            device_bytes: patterned(DEVICE_BYTES, DEVICE_SEED),
             sides: [side("a"), side("b")],
             pairs: HashMap::new(),
             outcomes: HashMap::new(),
@@ -73,27 +98,69 @@ impl Ground {
         format!("{:?}", self.outcomes)
     }
 
-    pub(crate) fn run(&mut self, case: &Case) -> Result<(), Difference> {
-        let shape = SHAPES[case.shape];
-        let pair = self.pairs.entry(case.shape).or_insert_with(|| {
-            let path = self.folder.join(format!("{}-a", case.shape));
-            let ours = files::make(&path);
-            let theirs = files::make(&self.folder.join(format!("{}-b", case.shape)));
-            let direct = OpenOptions::new()
+    /// Cases on two devices instead of files: each case finds the same bytes on them.
+    pub(crate) fn on_devices(self, devices: [Loop; 2]) -> Self {
+        Self {
+            devices: Some(devices),
+            ..self
+        }
+    }
+
+    fn new_pair(&self, shape: usize) -> Pair {
+        let open = |path: &Path| {
+            OpenOptions::new()
                 .read(true)
                 .write(true)
-                .open(&self.engine, &path)
-                .expect("open the direct file");
-            Pair {
-                direct,
-                ours,
-                theirs,
-                changed: true,
+                .open(&self.engine, path)
+                .expect("open the direct file")
+        };
+        match &self.devices {
+            Some([a, b]) => {
+                let direct = open(a.path());
+                assert_eq!(*direct.path(), IoPath::Direct);
+                Pair {
+                    direct,
+                    ours: a.open(),
+                    theirs: b.open(),
+                    size: DEVICE_BYTES as u64,
+                    changed: true,
+                }
             }
-        });
+            None => {
+                let path = |side: &str| self.folder.join(format!("{shape}-{side}"));
+                let (ours, theirs) = (files::make(&path("a")), files::make(&path("b")));
+                Pair {
+                    direct: open(&path("a")),
+                    ours,
+                    theirs,
+                    size: SHAPES[shape].size(),
+                    changed: true,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, case: &Case) -> Result<(), Difference> {
+        // Devices have one shape.
+        let shape = if self.devices.is_some() {
+            0
+        } else {
+            case.shape
+        };
+        if !self.pairs.contains_key(&shape) {
+            let pair = self.new_pair(shape);
+            self.pairs.insert(shape, pair);
+        }
+        let pair = self.pairs.get_mut(&shape).expect("made just now");
         if pair.changed {
-            shape.lay_out(&pair.ours);
-            shape.lay_out(&pair.theirs);
+            for file in [&pair.ours, &pair.theirs] {
+                match self.devices {
+                    Some(_) => file
+                        .write_all_at(&self.device_bytes, 0)
+                        .expect("lay out a device"),
+                    None => SHAPES[shape].lay_out(file),
+                }
+            }
             pair.changed = false;
         }
         // Also when the comparison below fails: the next case must not inherit anything.
@@ -135,7 +202,6 @@ impl Ground {
                 zoo::refresh_other(&side.other[1], (len + 8 * PAGE).min(OTHER_BYTES));
             }
             if beyond {
-                use std::os::unix::fs::FileExt;
                 // From nothing, so that the rest of the last page is zero again.
                 sys::ftruncate(side.short[1].as_raw_fd(), 0);
                 side.short[1]
@@ -144,362 +210,4 @@ impl Ground {
             }
         }
     }
-}
-
-fn name_of(outcome: Outcome, wanted: usize) -> &'static str {
-    match outcome {
-        Ok(0) => "nothing",
-        Ok(count) if count < wanted => "short",
-        Ok(_) => "whole",
-        Err(libc::EFAULT) => "EFAULT",
-        Err(libc::EINVAL) => "EINVAL",
-        Err(libc::EFBIG) => "EFBIG",
-        Err(_) => "another error",
-    }
-}
-
-fn show(outcome: Outcome) -> String {
-    match outcome {
-        Ok(count) => format!("{count} bytes"),
-        Err(errno) => format!("{}", std::io::Error::from_raw_os_error(errno)),
-    }
-}
-
-fn same_outcome(ours: Outcome, theirs: Outcome) -> Result<(), Difference> {
-    if ours == theirs {
-        Ok(())
-    } else {
-        Err(Difference(format!(
-            "nofault gives {}, the buffered path {}",
-            show(ours),
-            show(theirs)
-        )))
-    }
-}
-
-fn same_files(
-    pair: &Pair,
-    case: &Case,
-    count: usize,
-    except: &[std::ops::Range<u64>],
-) -> Result<(), Difference> {
-    // A direct write that meets pages of its range in the page cache again afterwards leaves EIO
-    // for the next fsync.
-    if let Some(errno) = sys::take_write_error(pair.ours.as_raw_fd()) {
-        return Err(Difference(format!(
-            "the next fsync would give errno {errno}: direct and buffered writes collided"
-        )));
-    }
-    let start = case.offset().min(i64::MAX as u64);
-    files::difference(
-        &pair.ours,
-        &pair.theirs,
-        start..start.saturating_add(count as u64),
-        except,
-    )
-    .map_or(Ok(()), |what| Err(Difference(what)))
-}
-
-/// The request's buffers on one side. Only the first piece counts for a call with one segment.
-fn build(case: &Case, own: &std::fs::File, side: &Side) -> Vec<Built> {
-    let mut at = Some(case.offset());
-    let mut built = Vec::new();
-    let pieces = if matches!(case.call, Call::Raw(_)) {
-        &case.pieces[..case.pieces.len().min(1)]
-    } else {
-        &case.pieces
-    };
-    for (index, piece) in pieces.iter().enumerate() {
-        let around = Around {
-            other: &side.other,
-            short: &side.short,
-            own,
-            at,
-        };
-        let mut next = zoo::build(piece, case.seed + index as u64 * 31, &around);
-        let end = at.and_then(|at| at.checked_add(next.seg.1 as u64));
-        // What stands in the last page behind the end of the file is nobody's: XFS shows what was
-        // in the memory before.
-        let own = matches!(piece.kind, Kind::SameRange { .. });
-        next.restless |=
-            own && case.way == Way::Write && end.is_none_or(|end| end > SHAPES[case.shape].size());
-        at = end;
-        built.push(next);
-    }
-    built
-}
-
-fn raw(
-    case: &Case,
-    engine: &Engine,
-    pair: &Pair,
-    sides: &[Side; 2],
-) -> Result<&'static str, Difference> {
-    let ours = build(case, &pair.ours, &sides[0]);
-    let theirs = build(case, &pair.theirs, &sides[1]);
-    let _twin = case
-        .pieces
-        .iter()
-        .any(|piece| piece.kind == Kind::Cow)
-        .then(Twin::fork);
-    let segs = |built: &[Built]| built.iter().map(|b| b.seg).collect::<Vec<Seg>>();
-    let (our_segs, their_segs) = (segs(&ours), segs(&theirs));
-    let single = |segs: &[Seg]| segs.first().copied().unwrap_or((0, 0));
-    let offset = case.offset();
-
-    let fd = pair.theirs.as_raw_fd();
-    // SAFETY: the zoo's memory is named by no Rust reference and outlives this function's requests.
-    let expected = unsafe {
-        match (case.way, case.call) {
-            (Way::Read, Call::Raw(_)) => sys::pread(fd, single(&their_segs), offset),
-            (Way::Write, Call::Raw(_)) => sys::pwrite(fd, single(&their_segs), offset),
-            (Way::Read, _) => sys::preadv(fd, &their_segs, offset),
-            (Way::Write, _) => sys::pwritev(fd, &their_segs, offset),
-        }
-    };
-    let file = &pair.direct;
-    let (address, len) = single(&our_segs);
-    // SAFETY: as above; `block_on` returns only when the request has ended.
-    let got = sys::outcome_of(unsafe {
-        match (case.way, case.call) {
-            (Way::Read, Call::Raw(policy)) => {
-                engine.block_on(file.read_raw_at(address as *mut u8, len, offset, policy))
-            }
-            (Way::Write, Call::Raw(policy)) => {
-                engine.block_on(file.write_raw_at(address as *const u8, len, offset, policy))
-            }
-            (Way::Read, Call::RawVectored(policy)) => {
-                let segs = our_segs
-                    .iter()
-                    .map(|&(address, len)| (address as *mut u8, len))
-                    .collect();
-                engine.block_on(file.readv_raw_at(segs, offset, policy))
-            }
-            (Way::Write, Call::RawVectored(policy)) => {
-                let segs = our_segs
-                    .iter()
-                    .map(|&(address, len)| (address as *const u8, len))
-                    .collect();
-                engine.block_on(file.writev_raw_at(segs, offset, policy))
-            }
-            _ => unreachable!("raw calls only"),
-        }
-    });
-    same_outcome(got, expected)?;
-    let count = got.unwrap_or(0);
-    let wanted = our_segs
-        .iter()
-        .fold(0_usize, |sum, seg| sum.saturating_add(seg.1));
-    // After a short copy XFS shows old memory in the rest of what was asked for, on the buffered
-    // side (Linux 6.18): no measure for anybody.
-    let torn = case.way == Way::Write && count < wanted && on_xfs(&pair.theirs);
-    if case.way == Way::Write {
-        let mut except = restless(&ours, offset);
-        if torn {
-            except.push(offset.saturating_add(count as u64)..offset.saturating_add(wanted as u64));
-        }
-        same_files(pair, case, count, &except)?;
-    }
-    // A mapping of the file shows what [vvar] left in it.
-    let restless = torn || ours.iter().any(|built| built.restless);
-    if !(restless
-        && case.way == Way::Write
-        && case
-            .pieces
-            .iter()
-            .any(|piece| matches!(piece.kind, Kind::SameRange { .. })))
-    {
-        same_buffers(case.way, &ours, &theirs, count)?;
-    }
-    Ok(name_of(got, wanted))
-}
-
-fn on_xfs(file: &std::fs::File) -> bool {
-    // SAFETY: statfs is plain old data, and the struct is ours.
-    unsafe {
-        let mut stat: libc::statfs = std::mem::zeroed();
-        libc::fstatfs(file.as_raw_fd(), &mut stat) == 0 && stat.f_type == libc::XFS_SUPER_MAGIC
-    }
-}
-
-/// The file ranges that memory was written to which changes by itself.
-fn restless(built: &[Built], offset: u64) -> Vec<std::ops::Range<u64>> {
-    let mut at = offset;
-    let mut ranges = Vec::new();
-    for part in built {
-        let end = at.saturating_add(part.seg.1 as u64);
-        if part.restless {
-            ranges.push(at..end);
-        }
-        at = end;
-    }
-    ranges
-}
-
-/// Longest stretch of one segment that is compared, in bytes.
-const LOOK: usize = 3 << 20;
-
-/// Before and behind the segment nothing may have changed; in it the first `count` bytes of a read,
-/// and all bytes of a write, are compared.
-fn same_buffers(
-    way: Way,
-    ours: &[Built],
-    theirs: &[Built],
-    count: usize,
-) -> Result<(), Difference> {
-    let mut left = count;
-    for (index, (our, their)) in ours.iter().zip(theirs).enumerate() {
-        let (start, len) = our.seg;
-        let moved = left.min(len);
-        left -= moved;
-        if our.restless {
-            continue;
-        }
-        let compared = match way {
-            Way::Read => moved,
-            Way::Write => len.min(LOOK),
-        };
-        let end = start.saturating_add(len);
-        let stretches = [
-            (
-                "before",
-                our.visible.start,
-                start.saturating_sub(our.visible.start),
-            ),
-            ("in", start, compared),
-            ("behind", end, our.visible.end.saturating_sub(end).min(PAGE)),
-        ];
-        for (where_, from, len) in stretches {
-            let mine = sys::peek(from, len);
-            let other = sys::peek(their.seg.0.wrapping_add(from.wrapping_sub(start)), len);
-            if mine != other {
-                let what = files::first_difference(&mine, &other, 0);
-                return Err(Difference(format!(
-                    "the buffer's bytes {where_} segment {index}: {what}"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn safe(case: &Case, engine: &Engine, pair: &Pair) -> Result<&'static str, Difference> {
-    let lens: Vec<usize> = case.pieces.iter().map(|piece| piece.len).collect();
-    let first = lens.first().copied().unwrap_or(0);
-    let offset = case.offset();
-    let file = &pair.direct;
-    let single = |bytes: Vec<u8>| vec![bytes];
-    let make = |len: usize, index: usize| patterned(len, case.seed + index as u64 * 31);
-    let fresh = |len: usize| Vec::<u8>::with_capacity(len);
-    // What nofault gives, and what its buffers hold then: for a read, what was read.
-    let (result, held): (std::io::Result<usize>, Vec<Vec<u8>>) = match (case.way, case.call) {
-        (Way::Write, Call::VecVectored) => {
-            let buffers = lens
-                .iter()
-                .enumerate()
-                .map(|(index, &len)| make(len, index))
-                .collect();
-            engine.block_on(file.writev_at(buffers, offset))
-        }
-        (Way::Read, Call::VecVectored) => {
-            let buffers = lens.iter().map(|&len| Vec::with_capacity(len)).collect();
-            engine.block_on(file.readv_at(buffers, offset))
-        }
-        (Way::Write, Call::Vec) => split(
-            engine.block_on(file.write_at(make(first, 0), offset)),
-            single,
-        ),
-        (Way::Write, Call::Boxed) => split(
-            engine.block_on(file.write_at(make(first, 0).into_boxed_slice(), offset)),
-            |b| single(b.into_vec()),
-        ),
-        (Way::Write, Call::Aligned) => {
-            let mut buffer = AlignedBuf::new(first).unwrap();
-            buffer.copy_from_slice(&make(first, 0));
-            split(engine.block_on(file.write_at(buffer, offset)), |b| {
-                single(b.to_vec())
-            })
-        }
-        (Way::Write, _) => split(
-            engine.block_on(file.write_at(Bytes::from(make(first, 0)), offset)),
-            |b| single(b.to_vec()),
-        ),
-        (Way::Read, Call::Boxed) => split(
-            engine.block_on(file.read_at(vec![0; first].into_boxed_slice(), offset)),
-            |b| single(b.into_vec()),
-        ),
-        (Way::Read, Call::Aligned) => split(
-            engine.block_on(file.read_at(AlignedBuf::new(first).unwrap(), offset)),
-            |b| single(b.to_vec()),
-        ),
-        (Way::Read, Call::Bytes) => {
-            let buffer = bytes::BytesMut::with_capacity(first);
-            split(engine.block_on(file.read_at(buffer, offset)), |b| {
-                single(b.to_vec())
-            })
-        }
-        (Way::Read, _) => split(engine.block_on(file.read_at(fresh(first), offset)), single),
-    };
-    let got = sys::outcome_of(result);
-
-    let vectored = case.call == Call::VecVectored;
-    let used = if vectored {
-        &lens[..]
-    } else {
-        &lens[..lens.len().min(1)]
-    };
-    let mut buffers: Vec<Vec<u8>> = match case.way {
-        Way::Write => used
-            .iter()
-            .enumerate()
-            .map(|(index, &len)| make(len, index))
-            .collect(),
-        Way::Read => used.iter().map(|&len| vec![0; len]).collect(),
-    };
-    if buffers.is_empty() && !vectored {
-        buffers.push(Vec::new());
-    }
-    let segs: Vec<Seg> = buffers
-        .iter_mut()
-        .map(|buffer| (buffer.as_mut_ptr() as usize, buffer.len()))
-        .collect();
-    let fd = pair.theirs.as_raw_fd();
-    // SAFETY: the vectors live to the function's end and nothing else looks at them during the
-    // call.
-    let expected = unsafe {
-        match (case.way, vectored) {
-            (Way::Read, false) => sys::pread(fd, segs[0], offset),
-            (Way::Write, false) => sys::pwrite(fd, segs[0], offset),
-            (Way::Read, true) => sys::preadv(fd, &segs, offset),
-            (Way::Write, true) => sys::pwritev(fd, &segs, offset),
-        }
-    };
-    same_outcome(got, expected)?;
-    let count = got.unwrap_or(0);
-    let mut left = count;
-    for (index, (mine, other)) in held.iter().zip(&buffers).enumerate() {
-        let compared = if case.way == Way::Read {
-            left.min(other.len())
-        } else {
-            other.len()
-        };
-        left -= left.min(other.len());
-        // A buffer that came back shorter than what was read into it is told here too.
-        if mine.get(..compared) != Some(&other[..compared]) {
-            let what =
-                files::first_difference(&mine[..compared.min(mine.len())], &other[..compared], 0);
-            return Err(Difference(format!("the bytes of buffer {index}: {what}")));
-        }
-    }
-    if case.way == Way::Write {
-        same_files(pair, case, count, &[])?;
-    }
-    Ok(name_of(got, used.iter().sum()))
-}
-
-fn split<B>(
-    ended: (std::io::Result<usize>, B),
-    held: impl FnOnce(B) -> Vec<Vec<u8>>,
-) -> (std::io::Result<usize>, Vec<Vec<u8>>) {
-    (ended.0, held(ended.1))
 }

@@ -184,6 +184,82 @@ fn wrong_usage_is_status_2_and_says_why() {
     assert_eq!(without.status.code(), Some(2));
 }
 
+/// What must be one line and status 2, with nothing checked and nothing left.
+fn is_no_verdict(output: &Output, word: &str) {
+    let line = text(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "{}{line}",
+        text(&output.stdout)
+    );
+    assert!(line.lines().count() == 1 && line.contains(word), "{line}");
+    assert!(!text(&output.stdout).contains("FAIL"));
+}
+
+#[test]
+fn a_full_disk_is_no_failure_of_the_io() {
+    let dir = directory();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8M", "nofault-test"])
+        .arg(dir.path())
+        .stderr(Stdio::null())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("SKIP a_full_disk: a small tmpfs takes root");
+        return;
+    }
+    let output = run(dir.path(), &["--columns", "nofault"]);
+    let small = [
+        "--size",
+        "4M",
+        "--only",
+        "last-block",
+        "--columns",
+        "nofault",
+    ];
+    let fits = run(dir.path(), &small);
+    let left = std::fs::read_dir(dir.path()).expect("listed").count();
+    let unmounted = Command::new("umount").arg(dir.path()).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    is_no_verdict(&output, "not enough space");
+    assert_eq!(left, 0);
+    assert_eq!(fits.status.code(), Some(0), "{}", text(&fits.stdout));
+}
+
+#[test]
+fn no_room_for_a_process_is_no_failure_of_the_io() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let dir = directory();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("set");
+    let mut command = nofault(
+        dir.path(),
+        &["--only", "last-block", "--columns", "nofault"],
+    );
+    // SAFETY: no pointers.
+    if unsafe { libc::geteuid() } == 0 {
+        // The limit does not hold for root.
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: one system call between fork and exec, which reads the struct.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NPROC, &none) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    match command.output() {
+        Ok(output) => is_no_verdict(&output, "cannot be started"),
+        Err(error) => println!("SKIP no_room_for_a_process: nobody can't start it: {error}"),
+    }
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_refused() {
     let output = run(Path::new("/proc"), &[]);

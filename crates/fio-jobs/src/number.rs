@@ -69,15 +69,81 @@ fn time_factor(suffix: &str) -> Option<u64> {
     })
 }
 
+const BLANK: [char; 2] = [' ', '\t'];
+
+/// What fio would take a number for that has `words` behind its suffix, where that is something
+/// else than what is written. fio ignores such words, but a unit among them is meant, and behind
+/// the units of one letter they make fio ignore the unit as well.
+fn misread(unit: Unit, suffix: &str, words: &str) -> Option<&'static str> {
+    let words = words.trim_matches(BLANK).to_ascii_lowercase();
+    let word = words.split(BLANK).next().filter(|word| !word.is_empty())?;
+    let suffix = suffix.to_ascii_lowercase();
+    let meant = time_word(word);
+    match unit {
+        Unit::Count(base) if suffix.is_empty() => {
+            let size = [
+                "kilo", "mega", "giga", "tera", "peta", "kby", "mby", "gby", "tby", "%",
+            ];
+            let bytes = ["b", "byte", "bytes"].contains(&word);
+            let larger = count_factor(word, base).is_some()
+                || size.iter().any(|start| word.starts_with(start));
+            (larger && !bytes).then_some("bytes, or of whatever it counts")
+        }
+        Unit::Count(_) => None,
+        Unit::Micros if suffix.is_empty() => meant
+            .is_some_and(|factor| factor != 1)
+            .then_some("microseconds"),
+        Unit::Seconds if suffix.is_empty() => meant
+            .is_some_and(|factor| factor != 1_000_000)
+            .then_some("seconds"),
+        Unit::Micros | Unit::Seconds => {
+            (suffix.len() == 1 || time_factor(&suffix).is_none()).then_some("microseconds")
+        }
+    }
+}
+
+/// The unit of time that a word names.
+fn time_word(word: &str) -> Option<u64> {
+    let words = [
+        ("us", 1),
+        ("micro", 1),
+        ("ms", 1000),
+        ("milli", 1000),
+        ("sec", 1_000_000),
+        ("min", 60_000_000),
+        ("hour", 3_600_000_000),
+        ("day", 86_400_000_000),
+    ];
+    let long = words.iter().find(|(start, _)| word.starts_with(start));
+    time_factor(word).or(long.map(|&(_, factor)| factor))
+}
+
+/// Whether there are words behind a number in this value, which fio ignores: in any of its parts,
+/// if it has several.
+pub(super) fn has_words(text: &str) -> bool {
+    !text.contains('(')
+        && text
+            .split([',', ':', '-', '/'])
+            .any(|part| part.trim_matches(BLANK).contains(BLANK))
+}
+
 /// Reads a whole number, with a suffix or as an expression in parentheses. With `math` an
 /// expression needs no parentheses.
 pub(super) fn number(text: &str, unit: Unit, math: bool) -> Result<u64, Fault> {
-    let trimmed = text.trim_matches([' ', '\t']);
+    let trimmed = text.trim_matches(BLANK);
     if trimmed.starts_with('(') || math && trimmed.contains(['+', '-', '*', '/']) {
         return arithmetic::evaluate(trimmed, unit);
     }
+    let leading = text.starts_with(BLANK);
+    let (trimmed, words) = trimmed.split_once(BLANK).unwrap_or((trimmed, ""));
     let (value, suffix) = digits(trimmed)?;
-    if !suffix.is_empty() && trimmed.len() < text.len() {
+    if let Some(read) = misread(unit, suffix, words) {
+        return Err(Fault::value(format!(
+            "fio takes {:?} for {value} {read}: write nothing between a number and its unit, and nothing behind it",
+            text.trim_matches(BLANK)
+        )));
+    }
+    if !suffix.is_empty() && leading {
         return Err(Fault::value(format!(
             "a blank before {trimmed:?} makes fio drop the suffix {suffix:?}; write no blank after the ="
         )));
@@ -92,11 +158,18 @@ pub(super) fn number(text: &str, unit: Unit, math: bool) -> Result<u64, Fault> {
 
 /// The same, or a percentage from 1 to 100.
 pub(super) fn size(text: &str, base: KbBase, math: bool) -> Result<Size, Fault> {
-    let Some(percent) = text.strip_suffix('%') else {
+    // As behind any number, fio ignores the words behind a percentage.
+    let percent = text
+        .split_once('%')
+        .filter(|(_, words)| words.is_empty() || words.starts_with(BLANK));
+    let Some((percent, _)) = percent else {
         return number(text, Unit::Count(base), math).map(Size::Bytes);
     };
     match number(percent, Unit::Count(base), false) {
-        Ok(percent @ 1..=100) => Ok(Size::Percent(percent as u8)),
+        // With a blank before the %, fio takes it for so many bytes.
+        Ok(percent @ 1..=100) if !text.contains(" %") && !text.contains("\t%") => {
+            Ok(Size::Percent(percent as u8))
+        }
         _ => Err(Fault::value(format!(
             "{text:?} is no percentage from 1% to 100%"
         ))),

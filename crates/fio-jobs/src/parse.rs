@@ -156,9 +156,18 @@ impl<'s> Parser<'s> {
         }
         let mut lines = Vec::new();
         for (number, text) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
-            let text = std::str::from_utf8(text)
+            if text.len() > MAX_LINE_BYTES {
+                let message = format!("a line has more than {MAX_LINE_BYTES} bytes");
+                return Err(limit(message).at(place(number, 0), None));
+            }
+            // A comment may have any encoding.
+            let code = text
+                .split(|byte| b";#".contains(byte))
+                .next()
+                .unwrap_or(b"");
+            let code = std::str::from_utf8(code)
                 .map_err(|_| syntax("this is no UTF-8 text").at(place(number, 0), None))?;
-            match line(text) {
+            match line(code) {
                 Ok(Some(line)) => lines.push((number, line)),
                 Ok(None) => {}
                 Err(fault) => return Err(fault.at(place(number, 0), None)),

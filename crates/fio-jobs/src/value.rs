@@ -32,6 +32,12 @@ impl<'v> Value<'v> {
         }
     }
 
+    /// What stands before the first blank behind it. As fio, which ignores the rest.
+    fn first_word(self) -> Result<&'v str, Fault> {
+        let text = self.given()?.trim_matches([' ', '\t']);
+        Ok(text.split([' ', '\t']).next().unwrap_or(text))
+    }
+
     /// Any text. A blank before it would be part of it to fio.
     pub(super) fn text(self) -> Result<&'v str, Fault> {
         match self.given()? {
@@ -52,7 +58,7 @@ impl<'v> Value<'v> {
     }
 
     pub(super) fn boolean(self) -> Result<bool, Fault> {
-        match self.given()?.trim_start_matches([' ', '\t']) {
+        match self.first_word()? {
             "0" => Ok(false),
             "1" => Ok(true),
             other => Err(Fault::value(format!("{other:?} is neither 0 nor 1"))),
@@ -104,7 +110,7 @@ impl<'v> Value<'v> {
     }
 
     pub(super) fn real(self) -> Result<f64, Fault> {
-        let text = self.given()?.trim_start_matches([' ', '\t']);
+        let text = self.first_word()?;
         // `inf` and `nan` parse too, and mean nothing here.
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),

@@ -50,6 +50,7 @@ const BUFFERS: u16 = 256;
 ///
 /// [`Stats::latency`]: crate::Stats::latency
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Timing {
     /// The latency of one request in 64; the time of one call in 64 that both submits and waits,
     /// and of every call that only submits.

@@ -19,7 +19,7 @@
 //!
 //! | family | methods | what they do |
 //! |---|---|---|
-//! | questions | `iter`, `direction`, `window`, `done_before`, `awaits_copy`, `is_ahead`, `is_not_pinnable` | change nothing, may be asked at any time |
+//! | questions | `iter`, `direction`, `is_offloaded`, `window`, `done_before`, `awaits_copy`, `is_ahead`, `is_not_pinnable` | change nothing, may be asked at any time |
 //! | answers, named by the participle | `looked`, `submitted`, `faulted_in`, `copied_in`, `copied_out`, `bounce_read`, `bounce_written`, `buffered` | called by `step` alone, one for each kind of action; take the event, return the next action |
 //! | starts, named by the verb | `look`, `fault_in`, `start_bounce`, `send_resident`, `send_buffered`, `send_rest_buffered` | set the stage and return its action |
 //! | decisions | `plan`, `again`, `route` | choose which start comes next |
@@ -181,7 +181,7 @@ impl Transfer {
         &self.iter
     }
 
-    /// Whether the caller resolves the faults of the memory by itself.
+    /// Whether the caller resolves the faults of the memory itself.
     pub(crate) fn is_offloaded(&self) -> bool {
         self.trust == Trust::Offload
     }
@@ -216,6 +216,11 @@ impl Transfer {
     /// when the request has finished.
     pub(crate) fn is_not_pinnable(&self) -> bool {
         self.not_pinnable
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_vetted(&self) -> bool {
+        self.vetted
     }
 
     /// Whether the answer to the last action is [`Event::Copied`].

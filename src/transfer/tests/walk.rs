@@ -5,7 +5,7 @@
 //! The walk plays the kernel: it keeps its own count of what was moved, and checks each action
 //! against it, so that a byte can neither be moved twice with two meanings nor left out.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::ADDR;
@@ -13,11 +13,11 @@ use crate::transfer::*;
 
 const OFFSET_BASE: u64 = 1 << 12;
 
-/// What one walk found, to prove that it went where it was meant to go.
+/// The counts of one walk: a test asserts that each kind of end was met.
 #[derive(Default)]
 struct Walk {
-    seen: HashSet<Transfer>,
-    path: HashSet<Transfer>,
+    /// The states that were met, and whether the path being walked leads through them.
+    seen: HashMap<Transfer, bool>,
     finished: u64,
     partial: u64,
     errors: u64,
@@ -31,6 +31,7 @@ struct Walk {
     /// The request of this path was abandoned.
     abandoned: bool,
     delivered: u64,
+    device_errors: u64,
 }
 
 fn results(len: usize, block: usize) -> Vec<Result<usize, Errno>> {
@@ -166,8 +167,8 @@ impl Walk {
         }
     }
 
-    /// The bounce read has brought `count` bytes: a request that was cancelled before delivers them,
-    /// and one that nobody waits for does not.
+    /// The bounce read has brought `count` bytes. A cancelled request delivers them, an abandoned
+    /// request does not.
     fn check_delivery(&self, transfer: &Transfer, bounce_at: u64, count: usize) {
         let arrived = bounce_at + count as u64 > self.offset + transfer.done_before() as u64;
         let event = Event::Completed(Ok(count));
@@ -178,7 +179,7 @@ impl Walk {
         let Action::CopyOut { len, .. } = action else {
             return;
         };
-        // Not even if the cancellation reached the copy.
+        // A cancellation that reaches the copy too changes nothing.
         let action = cancelled.step(Event::Copied(Err(libc::ECANCELED)));
         assert!(matches!(action, Action::CopyOut { len: again, .. } if again == len));
         let moved = transfer.done_before() + len;
@@ -219,11 +220,14 @@ impl Walk {
             }
             return;
         }
-        assert!(
-            self.path.insert(transfer.clone()),
+        let on_path = self.seen.get(transfer);
+        assert_ne!(
+            on_path,
+            Some(&true),
             "the same state twice on one path: a loop"
         );
-        if self.seen.insert(transfer.clone()) {
+        if on_path.is_none() {
+            self.seen.insert(transfer.clone(), true);
             let bounce_at = match action {
                 Action::BounceRead { offset, .. } => {
                     self.bounced += 1;
@@ -250,7 +254,19 @@ impl Walk {
                     }
                     continue;
                 }
+                let sent = matches!(action, Action::Submit { .. });
                 let action = next.step(event);
+                if sent
+                    && self.direction == Some(Direction::Write)
+                    && event == Event::Completed(Err(libc::EIO))
+                    && matches!(action, Action::Finish(_))
+                {
+                    self.device_errors += 1;
+                    assert!(
+                        transfer.is_vetted() || self.cancels,
+                        "a write's EIO is believed only of memory that was faulted in"
+                    );
+                }
                 if let Some(ahead) = (!matches!(action, Action::Finish(_)))
                     .then(|| next.ahead())
                     .flatten()
@@ -278,8 +294,8 @@ impl Walk {
                     self.abandoned = wanted;
                 }
             }
+            self.seen.insert(transfer.clone(), false);
         }
-        self.path.remove(transfer);
     }
 }
 
@@ -312,8 +328,7 @@ fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
             for skew in [0, 2, 3] {
                 let total = segments.total().unwrap();
                 sum = Walk {
-                    seen: HashSet::new(),
-                    path: HashSet::new(),
+                    seen: HashMap::new(),
                     geometry: Some(geometry),
                     total,
                     direction: Some(direction),
@@ -338,7 +353,7 @@ fn explore(geometry: Geometry, segments: &Segments, cancels: bool) -> Walk {
 
 #[test]
 fn every_path_ends_with_exactly_the_bytes_moved() {
-    let (mut partial, mut errors, mut bounced, mut aheads) = (0, 0, 0, 0);
+    let (mut partial, mut errors, mut bounced, mut aheads, mut device_errors) = (0, 0, 0, 0, 0);
     for (direct, mem, block, bounce) in [
         (true, 1, 2, 8),
         (true, 2, 4, 8),
@@ -357,10 +372,11 @@ fn every_path_ends_with_exactly_the_bytes_moved() {
             errors += walk.errors;
             bounced += walk.bounced;
             aheads += walk.aheads;
+            device_errors += walk.device_errors;
         }
     }
     assert!(
-        partial > 0 && errors > 0 && bounced > 0 && aheads > 0,
+        partial > 0 && errors > 0 && bounced > 0 && aheads > 0 && device_errors > 0,
         "the walk met each kind of end"
     );
 }

@@ -22,7 +22,7 @@ mod workload;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use self::columns::Columns;
 use self::figures::Report;
@@ -30,10 +30,10 @@ use self::memory::Memory;
 use self::meter::Meter;
 use self::runner::Column;
 use self::session::Session;
-use self::workload::{LARGE, Offsets, Place};
+use self::workload::{Offsets, Place};
 use crate::figures::units;
-use crate::ground::engine::BackendChoice;
 use crate::ground::interrupt;
+use crate::ground::options::Measure;
 use crate::ground::scratch::Scratch;
 use crate::report::setting::Setting;
 use crate::report::{self, Outcome, html, print, progress};
@@ -42,76 +42,17 @@ use crate::report::{self, Outcome, html, print, progress};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    pub(crate) profile: crate::run::Options,
-    /// Directory to make the file in; the filesystem there is what is measured
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) dir: PathBuf,
-    /// Size of the file, rounded up to whole MiB [default: 256M, or what a PROFILE says]
-    #[arg(long, value_name = "SIZE", value_parser = file_size)]
-    pub(crate) size: Option<u64>,
-    /// Time for each row in each column
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = units::parse_seconds)]
-    pub(crate) seconds: Duration,
-    /// Rounds that this time is divided into, or that a PROFILE is run for; figures are medians
-    /// over them [default: 5, or 1 of a PROFILE]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) rounds: Option<u32>,
+    measure: Measure,
     /// Only the rows with this in their name; may be given again
     #[arg(long, value_name = "ROW", value_parser = row_name)]
-    pub(crate) only: Vec<String>,
+    only: Vec<String>,
     /// List the rows and end
     #[arg(long)]
-    pub(crate) list: bool,
-    /// Measure instead what cold requests do to warm ones beside them
-    #[arg(long, conflicts_with_all = ["only", "list"])]
-    pub(crate) stall: bool,
-    /// Directory for the file that the cold requests read, on another disk [default: a loop device
-    /// over memory, if there can be one]
-    #[arg(long, value_name = "DIR", requires = "stall")]
-    pub(crate) cold_dir: Option<PathBuf>,
-    /// Back end of the nofault column
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) backend: BackendChoice,
-    /// Print the figures as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write the figures with charts to FILE as well, as one page of HTML; another page that is
-    /// there is replaced
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "stall"])]
-    pub(crate) html: Option<PathBuf>,
-    /// Compare two files of --json, or of real fio, and measure nothing: the exit status is 0 if
-    /// nothing is worse, 1 if something is, 2 if a file can't be used
-    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"],
-        conflicts_with_all = ["profiles", "only", "list", "stall", "html", "size", "rounds", "seconds", "dir", "backend", "verbose"])]
-    pub(crate) compare: Vec<PathBuf>,
-    /// With --compare: differences up to so many percent do not count, however steady the rounds
-    /// are
-    #[arg(long, value_name = "PERCENT", default_value = "5", requires = "compare", value_parser = percent)]
-    pub(crate) threshold: f64,
-    /// Say on standard error which row is being measured
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-}
-
-fn file_size(text: &str) -> Result<u64, String> {
-    let bytes = units::parse_size(text)?;
-    if bytes == 0 {
-        return Err("the file has to hold something, 1M at least".into());
-    }
-    bytes
-        .checked_next_multiple_of(LARGE as u64)
-        .filter(|&b| b <= i64::MAX as u64)
-        .ok_or_else(|| format!("`{text}` is more than a file can hold"))
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text
-        .trim()
-        .trim_end_matches('%')
-        .parse()
-        .ok()
-        .filter(|percent: &f64| percent.is_finite() && *percent >= 0.0);
-    number.ok_or_else(|| format!("`{text}` is not a number of percent, 0 or more"))
+    list: bool,
+    /// Write the figures with charts to FILE as well, as one page of HTML; `-` is standard output.
+    /// A page of ours that is there is replaced, any other file is left alone
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    html: Option<PathBuf>,
 }
 
 fn row_name(text: &str) -> Result<String, String> {
@@ -129,35 +70,10 @@ fn row_name(text: &str) -> Result<String, String> {
 /// Untouched memory for the cold rows: what a round may use up.
 const COLD_BYTES: usize = 128 << 20;
 
-impl Arguments {
-    /// The size of the file that is made where no profile says so.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.size.unwrap_or(256 << 20)
-    }
-
-    /// The rounds where no profile is run.
-    pub(crate) fn row_rounds(&self) -> u32 {
-        self.rounds.unwrap_or(5)
-    }
-}
-
 /// Runs the bench.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    if !arguments.compare.is_empty() {
-        return crate::compare::run(&arguments.compare, arguments.threshold, arguments.json);
-    }
-    if !arguments.profile.profiles.is_empty() {
-        return crate::run::run(arguments);
-    }
-    if arguments.stall {
-        crate::stall::run(arguments)
-    } else {
-        run_rows(arguments)
-    }
-}
-
-fn run_rows(arguments: &Arguments) -> Outcome {
-    let mut rows = workload::rows(arguments.file_bytes());
+    let measure = &arguments.measure;
+    let mut rows = workload::rows(measure.size);
     if arguments.list {
         let list: String = rows
             .iter()
@@ -168,16 +84,12 @@ fn run_rows(arguments: &Arguments) -> Outcome {
     if !arguments.only.is_empty() {
         rows.retain(|row| arguments.only.iter().any(|part| row.name.contains(part)));
     }
-    let target = arguments
-        .html
-        .as_deref()
-        .map(html::Target::new)
-        .transpose()?;
+    let target = report::page_target(arguments.html.as_deref(), arguments.measure.json)?;
     let begun = SystemTime::now();
-    let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
+    let scratch = Scratch::new(&measure.dir, measure.size)?;
     let stop = interrupt::watch(!scratch.has_name())
         .map_err(|e| format!("cannot watch for signals: {e}"))?;
-    scratch.reserve(&arguments.dir)?;
+    scratch.reserve(&measure.dir)?;
     let largest = rows.iter().map(|row| row.request).max().unwrap_or(0);
     let memory = Memory::new(COLD_BYTES.max(largest)).map_err(|e| {
         format!(
@@ -188,13 +100,13 @@ fn run_rows(arguments: &Arguments) -> Outcome {
 
     let bar = progress::progress_bar();
     let filled = progress::fill(&scratch, &stop, &bar)?;
-    let mut columns = Columns::new(&scratch, &memory, arguments.backend)?;
+    let mut columns = Columns::new(&scratch, &memory, measure.backend)?;
     let setting = Setting::new(
-        &arguments.dir,
+        &measure.dir,
         &scratch,
         (columns.nofault().file(), columns.nofault().ring()),
-        arguments.row_rounds(),
-        arguments.seconds,
+        measure.rounds,
+        measure.seconds,
     );
     let mut report = Report {
         setting,
@@ -203,20 +115,19 @@ fn run_rows(arguments: &Arguments) -> Outcome {
         interrupted: false,
     };
     if filled {
-        let rounds =
-            rows.len() as u64 * u64::from(arguments.row_rounds()) * 2 * Column::ALL.len() as u64;
+        let rounds = rows.len() as u64 * u64::from(measure.rounds) * 2 * Column::ALL.len() as u64;
         progress::begin_rounds(&bar, rounds);
-        let offsets = Offsets::new(arguments.file_bytes(), 0x6e66);
+        let offsets = Offsets::new(measure.size, 0x6e66);
         let place = Place {
-            file: arguments.file_bytes(),
+            file: measure.size,
             offsets: &offsets,
             memory: &memory,
             stop: &stop,
         };
         let mut session = Session {
-            rounds: arguments.row_rounds(),
-            time: arguments.seconds,
-            verbose: arguments.verbose,
+            rounds: measure.rounds,
+            time: measure.seconds,
+            verbose: measure.verbose,
             scratch: &scratch,
             place,
             bar: &bar,
@@ -232,35 +143,29 @@ fn run_rows(arguments: &Arguments) -> Outcome {
     bar.finish_and_clear();
     report.interrupted = stop.load(Ordering::Relaxed) != 0;
     report.notes = notes::notes(&report, &columns);
-    let status = finish(arguments, &report, stop.load(Ordering::Relaxed))?;
+    if !target
+        .as_ref()
+        .is_some_and(html::Target::is_standard_output)
+    {
+        report::show(measure.json, &report, |paint| table::render(&report, paint))?;
+    }
+    let status = status(&report, stop.load(Ordering::Relaxed));
     if let Some(target) = target {
-        target.write(&html::render(&page::page(&report, &arguments.dir, begun)))?;
+        target.write(&html::render(&page::page(&report, &measure.dir, begun)))?;
     }
     Ok(status)
 }
 
-/// Prints the report; gives the exit status.
-fn finish(arguments: &Arguments, report: &Report, signal: usize) -> Outcome {
-    report::show(arguments.json, report, |paint| table::render(report, paint))?;
-    let failed = report
-        .rows
-        .iter()
-        .flat_map(|row| &row.columns)
-        .any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
-    Ok(report::status(signal, failed))
+/// The exit status.
+fn status(report: &Report, signal: usize) -> ExitCode {
+    let mut cells = report.rows.iter().flat_map(|row| &row.columns);
+    let failed = cells.any(|c| c.column == Column::Nofault.title() && c.unavailable.is_some());
+    report::status(signal, failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_whole_requests_and_never_nothing() {
-        assert_eq!(file_size("1"), Ok(1 << 20));
-        assert_eq!(file_size("256M"), Ok(256 << 20));
-        assert!(file_size("0").is_err());
-        assert!(file_size("9223372036854775807").is_err());
-    }
 
     #[test]
     fn a_part_of_a_name_chooses_rows_and_a_wrong_one_lists_them() {

@@ -9,16 +9,17 @@ mod place;
 pub(crate) mod suite;
 mod table;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use self::suite::cell::Cell;
 use self::suite::watch::{self, Report};
 use self::suite::{Column, Scenario, Verdict, column, scenarios};
+use crate::ground::interrupt;
+use crate::report::{Outcome, print};
 use place::Place;
 use table::Table;
 
@@ -70,26 +71,26 @@ struct Done {
 }
 
 /// Runs the subcommand. The error is a line for the user.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if let Some(cell) = &arguments.cell {
         cell.run_here();
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.list {
-        return say(&table::list()).map(|()| ExitCode::SUCCESS);
+        return print(&table::list()).map(|()| ExitCode::SUCCESS);
     }
     let selected = select(arguments);
     let Some(dir) = &arguments.dir else {
-        return usage("name a directory");
+        return Err("name a directory".into());
     };
     if selected.is_empty() {
-        return usage("no scenario has such a name or number; nofault check --list shows them");
+        return Err(
+            "no scenario has such a name or number; nofault check --list shows them".into(),
+        );
     }
-    let signal = watch_signals().map_err(|e| format!("cannot watch for signals: {e}"))?;
-    let mut place = match Place::new(dir) {
-        Ok(place) => place,
-        Err(line) => return usage(&line),
-    };
+    let signal = interrupt::watch(false).map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let mut place = Place::new(dir)?;
+    place.has_room(arguments.size)?;
     let columns = match &arguments.columns[..] {
         [] if arguments.soak.is_some() => vec![Column::Nofault],
         [] => Column::ALL.to_vec(),
@@ -119,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let interrupted = signal.load(Ordering::Relaxed);
     table.end(&done, interrupted != 0)?;
     if arguments.json {
-        say(&json::document(arguments, &place, &done, interrupted != 0))?;
+        print(&json::document(arguments, &place, &done, interrupted != 0))?;
     }
     place.remove();
     if interrupted != 0 {
@@ -154,12 +155,6 @@ fn select(arguments: &Arguments) -> Vec<&'static Scenario> {
         .collect()
 }
 
-/// Wrong usage: a line and status 2.
-fn usage(line: &str) -> Result<ExitCode, String> {
-    let _ = writeln!(io::stderr(), "nofault: {line}");
-    Ok(ExitCode::from(2))
-}
-
 fn header(arguments: &Arguments, place: &Place) -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
@@ -170,30 +165,6 @@ fn header(arguments: &Arguments, place: &Place) -> String {
         column::backend_name(arguments.backend),
         arguments.size >> 20
     )
-}
-
-/// 0 until a signal came.
-fn watch_signals() -> io::Result<Arc<AtomicUsize>> {
-    let which = Arc::new(AtomicUsize::new(0));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        signal_hook::flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
-    }
-    Ok(which)
-}
-
-/// Writes to standard output; a reader that went away is no failure.
-fn say(text: &str) -> Result<(), String> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to standard output: {error}"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The program starts itself for each cell.
@@ -272,6 +243,7 @@ impl Session<'_> {
             verdict,
             took,
             left_behind,
+            not_started,
         } = watch::run(
             &launch,
             &cell,
@@ -280,9 +252,16 @@ impl Session<'_> {
             &stop,
         );
         self.place.cell_ended(&dir, left_behind);
+        if let Some(reason) = not_started {
+            return Err(format!("{reason}; {} done before", self.done.len()));
+        }
         let Some(verdict) = verdict else {
             return Ok(false);
         };
+        if verdict.is_bad() {
+            // On a full disk a scenario says nothing of the I/O.
+            self.place.has_room(self.arguments.size)?;
+        }
         self.done.push(Done {
             scenario,
             column,

@@ -1,10 +1,18 @@
 //! The private directory in DIR, and that it goes away.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
+
+/// How the name of a directory of ours begins.
+const PREFIX: &str = ".nofault-check-";
+/// The file in it that is locked while its run lives.
+const LOCK: &str = "lock";
 /// How long removing may take where a cell's process is stuck: its locks may be held for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -15,6 +23,8 @@ pub(super) struct Place {
     /// What is mounted there.
     pub(super) filesystem: String,
     own: Option<tempfile::TempDir>,
+    /// Tells other runs that this one lives.
+    _lock: File,
     cells: usize,
     /// A process is stuck in it: removing might not return.
     stuck: bool,
@@ -35,21 +45,40 @@ impl Place {
             }
             Ok(_) => {}
         }
-        let make = || {
-            tempfile::Builder::new()
-                .prefix(".nofault-check-")
-                .tempdir_in(dir)
-        };
-        let own = make().map_err(|error| {
-            format!("{shown} cannot be written: {error}; name a directory that you may write to")
+        if !Path::new("/proc/self/exe").exists() {
+            return Err("/proc is not mounted: each cell is a process that is found by it".into());
+        }
+        remove_left_over(dir);
+        let (own, lock) = make(dir).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => full(dir, &error),
+            _ => format!(
+                "{shown} cannot be written: {error}; name a directory that you may write to"
+            ),
         })?;
         Ok(Place {
             dir: dir.to_owned(),
             filesystem: filesystem(dir),
             own: Some(own),
+            _lock: lock,
             cells: 0,
             stuck: false,
         })
+    }
+
+    /// Sees that so many bytes can be had there. The error is a line for the user.
+    pub(super) fn has_room(&self, bytes: u64) -> Result<(), String> {
+        let Some(own) = &self.own else { return Ok(()) };
+        let file = match tempfile::tempfile_in(own.path()) {
+            Ok(file) => file,
+            Err(error) => return Err(full(&self.dir, &error)),
+        };
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+                Err(full(&self.dir, &error.into()))
+            }
+            // Not every filesystem takes space beforehand: the scenarios will see.
+            _ => Ok(()),
+        }
     }
 
     /// A new directory for one cell.
@@ -59,7 +88,10 @@ impl Place {
         };
         self.cells += 1;
         let dir = own.path().join(self.cells.to_string());
-        fs::create_dir(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+        fs::create_dir(&dir).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => full(&self.dir, &error),
+            _ => format!("cannot make {}: {error}", dir.display()),
+        })?;
         Ok(dir)
     }
 
@@ -88,6 +120,48 @@ impl Place {
                 "nofault: {} is left behind: something in it cannot be removed now",
                 path.display()
             );
+        }
+    }
+}
+
+fn full(dir: &Path, error: &io::Error) -> String {
+    format!(
+        "not enough space in {}: {error}; free some, take a smaller --size (4M at least), or \
+         another directory",
+        dir.display()
+    )
+}
+
+/// A directory of our own, and what tells that its run lives: a locked file in it, whose lock the
+/// kernel drops with the process.
+fn make(dir: &Path) -> io::Result<(tempfile::TempDir, File)> {
+    let own = tempfile::Builder::new().prefix(PREFIX).tempdir_in(dir)?;
+    let lock = File::create_new(own.path().join(LOCK))?;
+    // Where files can't be locked, nothing that is left over will be known as such.
+    let _ = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+    Ok((own, lock))
+}
+
+/// Removes the directories of runs that were killed.
+fn remove_left_over(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes())
+        {
+            continue;
+        }
+        let lock = File::options()
+            .read(true)
+            .write(true)
+            .open(entry.path().join(LOCK));
+        let over = lock.as_ref().is_ok_and(|lock| {
+            rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+        });
+        if over {
+            // What of it can't be removed does not hinder this run.
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -4,8 +4,9 @@ use std::io::{IsTerminal, stdout};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Done;
 use super::suite::{Column, Scenario, Verdict, scenarios};
-use super::{Done, say};
+use crate::report::print;
 
 const NAME: usize = 34;
 const WORD: usize = 9;
@@ -37,11 +38,11 @@ impl Table {
         }
     }
 
-    fn print(&self, text: &str) -> Result<(), String> {
+    fn say(&self, text: &str) -> Result<(), String> {
         if self.quiet {
             Ok(())
         } else {
-            self.progress.suspend(|| say(text))
+            self.progress.suspend(|| print(text))
         }
     }
 
@@ -50,7 +51,7 @@ impl Table {
         for column in &self.columns {
             line.push_str(&format!("{:WORD$}", column.name()));
         }
-        self.print(&format!("{header}\n{}\n", line.trim_end()))
+        self.say(&format!("{header}\n{}\n", line.trim_end()))
     }
 
     pub(super) fn about_to(&self, scenario: &Scenario, column: Column) {
@@ -74,7 +75,7 @@ impl Table {
                 &cell.map_or_else(|| format!("{:WORD$}", "-"), |cell| self.word(&cell.verdict)),
             );
         }
-        self.print(&format!("{}\n", line.trim_end()))
+        self.say(&format!("{}\n", line.trim_end()))
     }
 
     fn word(&self, verdict: &Verdict) -> String {
@@ -143,7 +144,7 @@ impl Table {
         if interrupted {
             text.push_str("interrupted: not all was run\n");
         }
-        self.print(&text)
+        self.say(&text)
     }
 }
 

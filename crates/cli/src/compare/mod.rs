@@ -1,4 +1,4 @@
-//! `nofault bench --compare BEFORE AFTER`: what has changed from one result file to another, and
+//! `nofault compare BEFORE AFTER`: what has changed from one result file to another, and
 //! whether that is more than noise.
 //!
 //! This file knows the command and the exit status: 0 nothing is worse, 1 something is, 2 a file
@@ -10,15 +10,37 @@ mod read;
 mod statistics;
 mod table;
 
-use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::read::{Entry, Results};
 use self::statistics::{Change, Metric};
-use crate::report::Outcome;
-use crate::report::print;
-use crate::report::table::Paint;
+use crate::report::{self, Outcome};
+
+/// Options of `nofault compare`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A file of --json of bench or run, or of real fio
+    before: PathBuf,
+    /// Another one, in which something may be worse
+    after: PathBuf,
+    /// Differences up to so many percent do not count, however steady the rounds are
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent)]
+    threshold: f64,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text
+        .trim()
+        .trim_end_matches('%')
+        .parse()
+        .ok()
+        .filter(|percent: &f64| percent.is_finite() && *percent >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is not a number of percent, 0 or more"))
+}
 
 /// Everything that is shown.
 struct Comparison {
@@ -156,32 +178,16 @@ impl Comparison {
 }
 
 /// Compares the files.
-pub(super) fn run(files: &[PathBuf], threshold_percent: f64, as_json: bool) -> Outcome {
-    let (before, after) = match read_both(files) {
-        Ok(both) => both,
-        Err(line) => {
-            // Nobody is left to tell when stderr itself is gone.
-            let _ = writeln!(io::stderr(), "nofault: {line}");
-            return Ok(ExitCode::from(2));
-        }
-    };
-    let comparison = Comparison::of(before, after, threshold_percent);
-    if as_json {
-        let text = serde_json::to_string_pretty(&document::document(&comparison))
-            .map_err(|e| format!("cannot write JSON: {e}"))?;
-        print(&(text + "\n"))?;
-    } else {
-        let colour =
-            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        print(&table::render(&comparison, Paint(colour)))?;
-    }
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let (before, after) = read_both(&arguments.before, &arguments.after)?;
+    let comparison = Comparison::of(before, after, arguments.threshold);
+    report::show(arguments.json, &document::document(&comparison), |paint| {
+        table::render(&comparison, paint)
+    })?;
     Ok(ExitCode::from(u8::from(comparison.worse() > 0)))
 }
 
-fn read_both(files: &[PathBuf]) -> Result<(Results, Results), String> {
-    let [before, after] = files else {
-        return Err("--compare takes two files".into());
-    };
+fn read_both(before: &Path, after: &Path) -> Result<(Results, Results), String> {
     let read = |path: &Path| {
         let text = std::fs::read(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -207,6 +213,7 @@ fn read_both(files: &[PathBuf]) -> Result<(Results, Results), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::table::Paint;
     use serde_json::{Value, json};
 
     fn results(jobs: Value) -> Results {

@@ -1,4 +1,4 @@
-//! Result files: of `nofault bench --json`, with job files or without, and of real fio. Pure: from
+//! Result files: of `bench --json`, of `run --json`, and of real fio. Pure: from
 //! bytes to figures.
 
 use serde_json::Value;
@@ -39,7 +39,7 @@ impl Entry {
 pub(super) fn results(file: &str, text: &[u8]) -> Result<Results, String> {
     let value = parse(text).map_err(|error| format!("{file} is no JSON: {error}"))?;
     let wrong =
-        |what: String| format!("{file} is no result of nofault bench --json or of fio: {what}");
+        |what: String| format!("{file} is no result of bench --json, run --json or fio: {what}");
     let read = match (value.get("jobs"), value.get("rows")) {
         (Some(jobs), _) => (about_fio(&value), entries(jobs, "jobs", fio_job)),
         (None, Some(rows)) => (about_rows(&value), rows_entries(rows)),
@@ -177,7 +177,7 @@ const PERCENTILES: [(&str, &str); 3] = [
 ];
 const CPU: &str = "CPU per request";
 
-/// An entry of `jobs`: with `nofault` below it as `nofault bench PROFILE --json` writes it, without
+/// An entry of `jobs`: with `nofault` below it as `nofault run JOBFILE --json` writes it, without
 /// as fio does.
 fn fio_job(value: &Value) -> Result<Entry, String> {
     let failed = value.get("error").and_then(Value::as_i64).unwrap_or(0) != 0;
@@ -307,7 +307,7 @@ fn fio_figures(value: &Value) -> Option<Vec<(Metric, Vec<f64>)>> {
     Some(figures)
 }
 
-/// The layout of `nofault bench --json` without job files.
+/// The layout of `bench --json`.
 fn rows_entries(rows: &Value) -> Result<Vec<Entry>, String> {
     let list = rows
         .as_array()

@@ -41,8 +41,9 @@ impl Userfault {
             };
         }
         // SAFETY: the descriptor is new and has no other owner.
+        let fd = unsafe { File::from_raw_fd(fd as i32) };
         let this = Userfault {
-            fd: unsafe { File::from_raw_fd(fd as i32) },
+            fd,
             start: map.piece(0..0).addr,
             len: map.len(),
         };

@@ -56,9 +56,22 @@ impl RingFacts {
         let info = engine.info();
         RingFacts {
             backend: info.backend.to_string(),
-            reason: info.reason.clone(),
+            reason: info.reason.as_ref().map(|reason| explain(reason)),
             flags: info.flags.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+/// Why there is no ring. Where it is forbidden the library has several guesses; the program asks.
+pub(crate) fn explain(reason: &str) -> String {
+    if !reason.contains("EPERM") {
+        return reason.to_owned();
+    }
+    match io_uring::IoUring::new(2) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            facts::explain_ring_error(&error)
+        }
+        _ => reason.to_owned(),
     }
 }
 

@@ -18,14 +18,78 @@ pub(crate) fn kernel_release() -> String {
         .into_owned()
 }
 
-/// `kernel.io_uring_disabled` (sysctl, Linux 6.6): 0 allowed, 1 only for a group and for
-/// CAP_SYS_ADMIN, 2 forbidden. None on kernels without it.
-pub(crate) fn io_uring_disabled() -> Option<u32> {
-    fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+/// What is known of `kernel.io_uring_disabled` (sysctl, Linux 6.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Switch {
+    /// 0 allowed, 1 only for a group and for CAP_SYS_ADMIN, 2 forbidden.
+    Set(u32),
+    /// This kernel has no such switch.
+    None,
+    /// It could not be read, and why.
+    Unknown(String),
+}
+
+/// The state of `kernel.io_uring_disabled`.
+pub(crate) fn io_uring_disabled() -> Switch {
+    const SWITCHES: &str = "/proc/sys/kernel";
+    let path = format!("{SWITCHES}/io_uring_disabled");
+    match fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse() {
+            Ok(mode) => Switch::Set(mode),
+            Err(_) => Switch::Unknown(format!("{path} says `{}`", text.trim())),
+        },
+        // Every kernel has this one: the directory is the real one, and whole.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && fs::exists(format!("{SWITCHES}/ostype")).unwrap_or(false) =>
+        {
+            Switch::None
+        }
+        Err(error) => Switch::Unknown(format!("{path}: {error}")),
+    }
+}
+
+/// Whether a seccomp filter sees this process's system calls (proc_pid_status(5)); None where /proc
+/// does not tell.
+fn has_seccomp_filter() -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"))?;
+    Some(line.trim() != "0")
+}
+
+/// Why io_uring_setup said EPERM, as far as the system tells, and what to do.
+fn who_forbids_io_uring(switch: &Switch, filter: Option<bool>) -> String {
+    let seccomp = "by a seccomp filter; allow io_uring_setup, _enter and _register in the \
+                   container's profile";
+    match (switch, filter) {
+        // It comes first: the filter sees the call, the switch is looked at inside of it. Yet a
+        // switch at 2 forbids whatever the filter does.
+        (Switch::Set(2), _) => "by kernel.io_uring_disabled=2; set it to 0 (sysctl)".into(),
+        (Switch::Set(mode @ 1..), Some(false)) => format!(
+            "by kernel.io_uring_disabled={mode}; set it to 0 (sysctl), or join the group in \
+             kernel.io_uring_group"
+        ),
+        (Switch::Set(0) | Switch::None, Some(true)) => seccomp.into(),
+        (Switch::Set(mode), Some(true)) => {
+            format!("by kernel.io_uring_disabled={mode}, or {seccomp}")
+        }
+        (Switch::Set(0) | Switch::None, Some(false)) => {
+            "neither by a seccomp filter nor by kernel.io_uring_disabled: by a security module?"
+                .into()
+        }
+        (switch, filter) => {
+            let mut unknown = Vec::new();
+            if let Switch::Unknown(why) = switch {
+                unknown.push(why.clone());
+            }
+            if filter.is_none() {
+                unknown.push("/proc/self/status tells nothing of seccomp".into());
+            }
+            format!("by whom could not be found out ({})", unknown.join("; "))
+        }
+    }
 }
 
 /// The soft limit of locked memory in bytes; None is no limit (getrlimit(2), RLIMIT_MEMLOCK).
@@ -36,15 +100,20 @@ pub(crate) fn memlock_bytes() -> Option<u64> {
 /// What an error of io_uring_setup(2) or of a registration means, and what to do about it.
 pub(crate) fn explain_ring_error(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::ENOSYS) => "ENOSYS: this kernel has no io_uring (before Linux 5.1, built without it, or hidden by a sandbox)".into(),
-        Some(libc::EPERM | libc::EACCES) => match io_uring_disabled() {
-            Some(mode @ 1..) => format!("EPERM: io_uring is switched off by kernel.io_uring_disabled={mode}; ask for 0"),
-            _ => {
-                "EPERM: io_uring is forbidden here (seccomp); allow io_uring_setup, _enter and _register in the container's profile".into()
-            }
-        },
-        Some(libc::ENOMEM) => "ENOMEM: no memory, or over RLIMIT_MEMLOCK; raise it (ulimit -l)".into(),
-        Some(libc::EMFILE | libc::ENFILE) => "EMFILE: no file descriptor left; raise the limit (ulimit -n)".into(),
+        Some(libc::ENOSYS) => "ENOSYS: this kernel has no io_uring (before Linux 5.1, built \
+                               without it, or hidden by a sandbox)"
+            .into(),
+        Some(libc::EPERM) => format!(
+            "EPERM: io_uring is forbidden here {}",
+            who_forbids_io_uring(&io_uring_disabled(), has_seccomp_filter())
+        ),
+        Some(libc::EACCES) => "EACCES: io_uring is forbidden here by a security module".into(),
+        Some(libc::ENOMEM) => {
+            "ENOMEM: no memory, or over RLIMIT_MEMLOCK; raise it (ulimit -l)".into()
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "EMFILE: no file descriptor left; raise the limit (ulimit -n)".into()
+        }
         _ => error.to_string(),
     }
 }
@@ -140,6 +209,26 @@ mod tests {
         ] {
             let line = explain_ring_error(&io::Error::from_raw_os_error(errno));
             assert!(line.starts_with('E') && line.contains(word), "{line}");
+        }
+    }
+
+    #[test]
+    fn who_forbids_io_uring_is_known_where_the_system_tells() {
+        let unknown = Switch::Unknown("why".into());
+        for (switch, filter, said, not_said) in [
+            (&Switch::Set(2), Some(true), "disabled=2", "seccomp"),
+            (&Switch::Set(1), Some(false), "disabled=1", "seccomp"),
+            (&Switch::Set(0), Some(true), "seccomp", "disabled"),
+            (&Switch::None, Some(true), "seccomp", "disabled"),
+            (&Switch::None, Some(false), "security module", "profile"),
+            (&unknown, Some(false), "why", "profile"),
+            (&Switch::None, None, "/proc/self/status", "profile"),
+        ] {
+            let line = who_forbids_io_uring(switch, filter);
+            assert!(
+                line.contains(said) && !line.contains(not_said),
+                "{switch:?}, {filter:?}: {line}"
+            );
         }
     }
 

@@ -7,5 +7,6 @@ pub(crate) mod engine;
 pub(crate) mod facts;
 pub(crate) mod interrupt;
 pub(crate) mod machine;
+pub(crate) mod options;
 pub(crate) mod ring;
 pub(crate) mod scratch;

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::figures::units;
 use crate::ground::engine::BackendChoice;
 use crate::ground::engine::{self, FileFacts, OnRequest, RingFacts};
-use crate::ground::facts;
+use crate::ground::facts::{self, Switch};
 use crate::report::Outcome;
 use crate::report::print;
 
@@ -47,7 +47,10 @@ struct Answers {
     file_unknown: Option<String>,
     kernel: String,
     io_uring_disabled: Option<u32>,
+    /// Why it could not be read; None also where this kernel has no such switch.
+    io_uring_disabled_unknown: Option<String>,
     memlock_bytes: Option<u64>,
+    huge_pages: HugePages,
     ring_features: Vec<&'static str>,
     ring_unavailable: Option<String>,
     engine: RingFacts,
@@ -56,6 +59,28 @@ struct Answers {
     on_request: Option<OnRequest>,
     #[serde(skip)]
     asked: BackendChoice,
+}
+
+/// What the machine grants in huge pages: `always`, `madvise` (which nofault says), `never` or
+/// `unknown`.
+#[derive(Serialize)]
+struct HugePages {
+    transparent: String,
+    transparent_shared: String,
+    hugetlb_total: u64,
+    hugetlb_free: u64,
+}
+
+impl HugePages {
+    fn ask() -> HugePages {
+        let granted = nofault::memory::huge_pages();
+        HugePages {
+            transparent: granted.anonymous.to_string(),
+            transparent_shared: granted.shared.to_string(),
+            hugetlb_total: granted.hugetlb_total,
+            hugetlb_free: granted.hugetlb_free,
+        }
+    }
 }
 
 /// Runs the probe.
@@ -68,7 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     } else {
         print(&render(&answers))?;
     }
-    Ok(ExitCode::SUCCESS)
+    // The main question has stayed open.
+    Ok(ExitCode::from(u8::from(answers.file.is_none())))
 }
 
 fn ask(arguments: &Arguments) -> Result<Answers, String> {
@@ -115,6 +141,7 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         Ok(ring) => (features(ring.params()), None),
         Err(error) => (Vec::new(), Some(facts::explain_ring_error(&error))),
     };
+    let switch = facts::io_uring_disabled();
     Ok(Answers {
         path: fs::canonicalize(path)
             .unwrap_or_else(|_| path.clone())
@@ -125,8 +152,16 @@ fn ask(arguments: &Arguments) -> Result<Answers, String> {
         file,
         file_unknown,
         kernel: facts::kernel_release(),
-        io_uring_disabled: facts::io_uring_disabled(),
+        io_uring_disabled: match switch {
+            Switch::Set(mode) => Some(mode),
+            _ => None,
+        },
+        io_uring_disabled_unknown: match switch {
+            Switch::Unknown(why) => Some(why),
+            _ => None,
+        },
         memlock_bytes: facts::memlock_bytes(),
+        huge_pages: HugePages::ask(),
         ring_features,
         ring_unavailable,
         engine: RingFacts::of(&engine),
@@ -214,11 +249,14 @@ fn render(a: &Answers) -> String {
     line("kernel", &a.kernel);
     line(
         "io_uring_disabled",
-        match a.io_uring_disabled {
-            None => "this kernel has no such switch",
-            Some(0) => "0: allowed for all",
-            Some(1) => "1: only for CAP_SYS_ADMIN and the group in kernel.io_uring_group",
-            Some(_) => "2: forbidden for all",
+        &match (a.io_uring_disabled, &a.io_uring_disabled_unknown) {
+            (None, Some(why)) => format!("unknown: {why}"),
+            (None, None) => "this kernel has no such switch".into(),
+            (Some(0), _) => "0: allowed for all".into(),
+            (Some(1), _) => {
+                "1: only for CAP_SYS_ADMIN and the group in kernel.io_uring_group".into()
+            }
+            (Some(mode), _) => format!("{mode}: forbidden for all"),
         },
     );
     line(
@@ -226,6 +264,16 @@ fn render(a: &Answers) -> String {
         &a.memlock_bytes.map_or_else(
             || "no limit".into(),
             |b| format!("{}: pinned buffers of one user at most", units::size(b)),
+        ),
+    );
+    line(
+        "huge pages",
+        &format!(
+            "transparent: {}, in shared memory {}; hugetlb: {} of {} free",
+            a.huge_pages.transparent,
+            a.huge_pages.transparent_shared,
+            a.huge_pages.hugetlb_free,
+            a.huge_pages.hugetlb_total
         ),
     );
     match &a.ring_unavailable {

@@ -28,6 +28,22 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
     }
 }
 
+/// Looks at the file of --html. The error is a line for the user.
+pub(crate) fn page_target(
+    file: Option<&std::path::Path>,
+    json: bool,
+) -> Result<Option<html::Target>, String> {
+    let target = file.map(html::Target::new).transpose()?;
+    if json
+        && target
+            .as_ref()
+            .is_some_and(html::Target::is_standard_output)
+    {
+        return Err("--json and --html - would both go to standard output; name a file".into());
+    }
+    Ok(target)
+}
+
 /// Prints what was found out, as the user wants it.
 pub(crate) fn show(
     json: bool,

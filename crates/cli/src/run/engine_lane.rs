@@ -80,7 +80,8 @@ impl EngineLane {
         let info = self.engine.info();
         notes.extend(
             info.reason
-                .map(|reason| format!("nofault: back end {}, because {reason}.", info.backend)),
+                .map(|reason| (info.backend, engine::explain(&reason)))
+                .map(|(backend, reason)| format!("nofault: back end {backend}, because {reason}.")),
         );
         notes.extend(
             self.engine

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fio_jobs::SyncMode;
 use rustix::fs::{Advice, FallocateFlags};
 
+use super::{guard, left_over};
 use crate::figures::units;
 
 const BLOCK: usize = 1 << 20;
@@ -66,6 +67,8 @@ pub(super) struct Wish<'a> {
     pub(super) invalidate: bool,
     /// Its place on the disk is not taken before (`fallocate=none`).
     pub(super) sparse: bool,
+    /// It may be written to although it is mounted (`allow_mounted_write`).
+    pub(super) in_use_allowed: bool,
 }
 
 struct Entry {
@@ -78,6 +81,12 @@ struct Entry {
     laid_out: bool,
     invalidate: bool,
     sparse: bool,
+    /// A job that writes to it does not allow that it is in use.
+    must_be_free: bool,
+    /// A block device that is kept from being mounted while it is written to.
+    held: Option<File>,
+    /// It is there, from a run of ours that was killed.
+    left_over: bool,
     /// Made here: removed at the end.
     made: Option<File>,
 }
@@ -87,6 +96,24 @@ enum Sort {
     Regular,
     Block,
     Other,
+}
+
+impl Entry {
+    /// Sees that the system does not use what is written to, and keeps it so if it is a device.
+    fn hold(&mut self) -> Result<(), String> {
+        let Some((sort, bytes)) = self.existing else {
+            return Ok(());
+        };
+        let written = self.writer.is_some() && self.must_be_free;
+        if !written && bytes >= self.bytes {
+            return Ok(());
+        }
+        guard::is_free(&self.path)?;
+        if sort == Sort::Block && self.held.is_none() {
+            self.held = Some(guard::hold(&self.path)?);
+        }
+        Ok(())
+    }
 }
 
 /// All files of a run.
@@ -110,8 +137,11 @@ impl Files {
         if let Some(&at) = self.by_path.get(&path) {
             return Ok((at, self.entries[at].existing.map(|(_, bytes)| bytes)));
         }
-        let existing =
+        let found =
             look(&path).map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
+        let regular = matches!(found, Some((Sort::Regular, _)));
+        let left_over = regular && left_over::is_ours(&path)?;
+        let existing = found.filter(|_| !left_over);
         self.by_path.insert(path.clone(), self.entries.len());
         self.entries.push(Entry {
             path,
@@ -122,6 +152,9 @@ impl Files {
             laid_out: false,
             invalidate: false,
             sparse: false,
+            must_be_free: false,
+            held: None,
+            left_over,
             made: None,
         });
         Ok((self.entries.len() - 1, existing.map(|(_, bytes)| bytes)))
@@ -138,6 +171,7 @@ impl Files {
         entry.laid_out |= wish.laid_out;
         entry.invalidate |= wish.invalidate;
         entry.sparse |= wish.sparse;
+        entry.must_be_free |= wish.write && !wish.in_use_allowed;
         if entry.user.is_empty() {
             entry.user = wish.job.to_owned();
         }
@@ -148,7 +182,10 @@ impl Files {
 
     /// Sees that nothing would be destroyed that was not given to be. The error says all that would
     /// have been.
-    pub(super) fn check(&self, overwrite: bool) -> Result<(), String> {
+    ///
+    /// What is in use (mounted, swapped to, below a loop device) is refused whatever was given; a
+    /// block device is kept from coming into use.
+    pub(super) fn check(&mut self, overwrite: bool) -> Result<(), String> {
         let mut lost = Vec::new();
         for entry in &self.entries {
             let Some((sort, bytes)) = entry.existing else {
@@ -180,13 +217,13 @@ impl Files {
                 units::size(bytes)
             ));
         }
-        if lost.is_empty() || overwrite {
-            return Ok(());
+        if !lost.is_empty() && !overwrite {
+            return Err(format!(
+                "this would have destroyed {}; --overwrite allows it",
+                lost.join(", and ")
+            ));
         }
-        Err(format!(
-            "this would have destroyed {}; --overwrite allows it",
-            lost.join(", and ")
-        ))
+        self.entries.iter_mut().try_for_each(Entry::hold)
     }
 
     /// Makes a file, or what is missing of it. False if there was a reason to stop.
@@ -223,12 +260,20 @@ impl Files {
                 bytes,
             ),
             None => {
+                if entry.left_over {
+                    // Looked at again: somebody may have come to use it since.
+                    if left_over::is_ours(&entry.path)? {
+                        fs::remove_file(&entry.path).map_err(fail)?;
+                    }
+                    entry.left_over = false;
+                }
                 let file = OpenOptions::new()
                     .read(true)
                     .write(true)
                     .create_new(true)
                     .open(&entry.path)
                     .map_err(fail)?;
+                left_over::mark(&file, &entry.path);
                 entry.made = Some(file.try_clone().map_err(fail)?);
                 (file, 0)
             }
@@ -299,8 +344,10 @@ impl Files {
 
     /// Another program is to write to it: one that was there before gets its whole length, so that
     /// it is not replaced to get it.
-    pub(super) fn hand_out(&self, at: usize) -> Result<(), String> {
-        let entry = &self.entries[at];
+    pub(super) fn hand_out(&mut self, at: usize) -> Result<(), String> {
+        let entry = &mut self.entries[at];
+        // The other program may want to claim the device itself.
+        entry.held = None;
         if entry.made.is_some() || entry.writer.is_none() {
             return Ok(());
         }
@@ -328,8 +375,9 @@ impl Files {
                 .open(&entry.path);
             *file = again
                 .map_err(|error| format!("cannot open {} again: {error}", entry.path.display()))?;
+            left_over::mark(file, &entry.path);
         }
-        Ok(())
+        entry.hold()
     }
 
     /// Removes it, if it was made here. Nobody will use it again.

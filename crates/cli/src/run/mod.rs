@@ -1,4 +1,4 @@
-//! `nofault bench PROFILE...`: fio's job files, carried out by nofault and by a bare ring, and if
+//! `nofault run JOBFILE...`: fio's job files, carried out by nofault and by a bare ring, and if
 //! asked for by fio itself, side by side.
 //!
 //! This file knows the options and the order in which things happen: all is read and looked at
@@ -10,9 +10,11 @@ mod figures;
 mod files;
 mod fio;
 mod group;
+mod guard;
 mod history;
 mod json;
 mod lane;
+mod left_over;
 mod memory;
 mod page;
 mod plan;
@@ -34,66 +36,90 @@ use self::files::Files;
 use self::fio::Fio;
 use self::group::{Column, RUN_TICKS, Watch};
 use self::plan::{Changes, Group, Plan};
-use crate::bench::Arguments;
 use crate::figures::units;
+use crate::ground::engine::BackendChoice;
 use crate::ground::facts;
 use crate::ground::interrupt;
+use crate::ground::options::{file_size, rounds};
 use crate::report::progress::{self, progress_bar, style};
 use crate::report::{self, Outcome, html};
 
-/// Options for job files.
+/// Options of `nofault run`.
 #[derive(clap::Args)]
-pub(crate) struct Options {
-    /// fio job files to carry out instead; files of theirs are made in --dir and removed at the end
-    #[arg(value_name = "PROFILE", conflicts_with_all = ["only", "list", "stall", "seconds"])]
-    pub(crate) profiles: Vec<PathBuf>,
-    /// Run each job of the profiles so long, whatever they say
-    #[arg(long, value_name = "SECONDS", requires = "profiles", value_parser = units::parse_seconds)]
+pub(crate) struct Arguments {
+    /// fio job files to carry out; files of theirs are made in --dir and removed at the end
+    #[arg(value_name = "JOBFILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Directory for the files that the jobs name
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Size of each file, whatever the job files say, rounded up to whole MiB
+    #[arg(long, value_name = "SIZE", value_parser = file_size)]
+    size: Option<u64>,
+    /// Run each job so long, whatever the job files say
+    #[arg(long, value_name = "SECONDS", value_parser = units::parse_seconds)]
     runtime: Option<Duration>,
-    /// Let the profiles write to files and block devices that are there already
-    #[arg(long, requires = "profiles")]
+    /// Run the job files so many times; figures are medians over the rounds
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = rounds())]
+    rounds: u32,
+    /// Let the jobs write to files and block devices that are there already
+    #[arg(long)]
     overwrite: bool,
     /// Let real fio run the same jobs in the same rounds: the one in the PATH, or PROGRAM. Its
     /// columns are io_uring, libaio, and psync through the page cache. One that it does not offer,
     /// that the system refuses it, or that takes too long is not available; the command fails if a
     /// request of fio's did
-    #[arg(long, value_name = "PROGRAM", requires = "profiles", num_args = 0..=1, require_equals = true, default_missing_value = "fio")]
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "fio"
+    )]
     fio: Option<PathBuf>,
     /// End a run of fio that takes longer [default: what its job may take on a slow disk, and a
     /// minute]
     #[arg(long, value_name = "SECONDS", requires = "fio", value_parser = units::parse_seconds)]
     fio_timeout: Option<Duration>,
+    /// Back end of the nofault columns
+    #[arg(long, value_enum, default_value = "auto")]
+    backend: BackendChoice,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the figures with charts to FILE as well, as one page of HTML; `-` is standard output.
+    /// A page of ours that is there is replaced, any other file is left alone
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Say on standard error which job is being measured
+    #[arg(short, long)]
+    verbose: bool,
 }
 
-/// Runs the profiles.
+/// Runs the job files.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let options = &arguments.profile;
     let changes = Changes {
         dir: &arguments.dir,
         size: arguments.size,
-        runtime: options.runtime,
+        runtime: arguments.runtime,
     };
-    let mut plan = Plan::read(&options.profiles, &changes)?;
+    let mut plan = Plan::read(&arguments.files, &changes)?;
     for warning in &plan.warnings {
         // Nobody is left to tell when stderr itself is gone.
         let _ = writeln!(io::stderr(), "nofault: {warning}");
     }
-    plan.files.check(options.overwrite)?;
-    let target = arguments
-        .html
-        .as_deref()
-        .map(html::Target::new)
-        .transpose()?;
+    plan.files.check(arguments.overwrite)?;
+    let target = report::page_target(arguments.html.as_deref(), arguments.json)?;
     let begun = SystemTime::now();
     // The second signal does not end it at once: there are files to be removed.
     let stop = interrupt::watch(false).map_err(|e| format!("cannot watch for signals: {e}"))?;
-    let fio = options
+    let fio = arguments
         .fio
         .as_ref()
-        .map(|program| Fio::find(program, options.fio_timeout, &stop))
+        .map(|program| Fio::find(program, arguments.fio_timeout, &stop))
         .transpose()?;
     let bar = progress_bar();
-    let rounds = arguments.rounds.unwrap_or(1);
+    let rounds = arguments.rounds;
     let columns = Column::all(fio.is_some());
     let mut report = Report::new(&arguments.dir, rounds, fio.as_ref().map(Fio::facts));
     report
@@ -129,9 +155,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut cells = report.jobs.iter().flat_map(|job| &job.cells);
     let failed =
         request_failed || cells.any(|cell| cell.differs || ours(&cell) && cell.failed.is_some());
-    report::show(arguments.json, &json::document(&report), |paint| {
-        table::render(&report, paint)
-    })?;
+    if !target
+        .as_ref()
+        .is_some_and(html::Target::is_standard_output)
+    {
+        report::show(arguments.json, &json::document(&report), |paint| {
+            table::render(&report, paint)
+        })?;
+    }
     if let Some(target) = target {
         target.write(&html::render(&page::page(&report, &arguments.dir, begun)))?;
     }

@@ -10,6 +10,7 @@ use fio_jobs::random::Requests;
 use fio_jobs::{FileRegion, Job, JobFile, Memory, Options, Size, Surroundings, Verify};
 
 use super::files::{Files, Wish};
+use super::guard;
 use super::verify;
 
 /// Requests in flight of one worker: what a ring may have.
@@ -185,6 +186,9 @@ impl Plan {
                 laid_out: options.mode.reads() || options.overwrite,
                 invalidate: options.invalidate,
                 sparse,
+                in_use_allowed: options.fio_only.iter().any(|option| {
+                    option.name == guard::ALLOWED_BY && option.value.as_deref() != Some("0")
+                }),
             };
             self.files.wish(*file, &wish);
         }

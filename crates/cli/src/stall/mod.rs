@@ -1,4 +1,4 @@
-//! `nofault bench --stall`: what cold requests do to the warm ones beside them. See `stall` for
+//! `nofault stall`: what cold requests do to the warm ones beside them. See `rig` for
 //! what is measured, and how.
 //!
 //! This file knows the options, the peers that the program has, and what there is to say about the
@@ -6,6 +6,7 @@
 
 pub(crate) mod rig;
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use io_uring::squeue::Flags;
@@ -17,11 +18,11 @@ use self::rig::cold::Scale;
 use self::rig::nofault::{ENGINE_DEPTH, Nofault};
 use self::rig::place::{ColdFile, open_direct};
 use self::rig::stream::Limits;
-use self::rig::{Bench, Column, Row, TO_REACH, table};
-use crate::bench::Arguments;
+use self::rig::{Bench, Column, Row, table};
 use crate::figures::text::wrap;
 use crate::ground::engine::{self, FileFacts, RingFacts};
 use crate::ground::facts;
+use crate::ground::options::Measure;
 use crate::ground::scratch::Scratch;
 use crate::ground::{interrupt, ring};
 use crate::report::Outcome;
@@ -30,6 +31,17 @@ use crate::report::setting::Setting;
 use crate::report::table::{self as frame, Paint, WIDTH};
 use crate::report::{show, status};
 
+/// Options of `nofault stall`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    measure: Measure,
+    /// Directory for the file that the cold requests read, on another disk [default: a loop device
+    /// over memory, if there can be one]
+    #[arg(long, value_name = "DIR")]
+    cold_dir: Option<PathBuf>,
+}
+
 /// Everything that a run found out.
 #[derive(Serialize)]
 struct StallReport {
@@ -37,7 +49,6 @@ struct StallReport {
     setting: Setting,
     /// Where the cold requests read.
     cold_place: String,
-    p999_ratio_to_reach: f64,
     rows: Vec<Row>,
     notes: Vec<String>,
     interrupted: bool,
@@ -47,10 +58,11 @@ const NOFAULT: &str = "nofault";
 
 /// Runs it.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let scratch = Scratch::new(&arguments.dir, arguments.file_bytes())?;
+    let measure = &arguments.measure;
+    let scratch = Scratch::new(&measure.dir, measure.size)?;
     let stop = interrupt::watch(!scratch.has_name())
         .map_err(|e| format!("cannot watch for signals: {e}"))?;
-    scratch.reserve(&arguments.dir)?;
+    scratch.reserve(&measure.dir)?;
     let bar = progress_bar();
     let filled = fill(&scratch, &stop, &bar)?;
     scratch
@@ -58,20 +70,20 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|e| format!("cannot take the file out of the page cache: {e}"))?;
     let cold = ColdFile::new(
         arguments.cold_dir.as_deref(),
-        &arguments.dir,
+        &measure.dir,
         Scale::Full.largest(),
     )?;
 
-    let engine = engine::build(arguments.backend, ENGINE_DEPTH, Timing::Off)?;
+    let engine = engine::build(measure.backend, ENGINE_DEPTH, Timing::Off)?;
     let facts = RingFacts::of(&engine);
     let nofault = Nofault::new(engine, scratch.path(), cold.path())
         .map_err(|e| format!("cannot open the files: {e}"))?;
     let setting = Setting::new(
-        &arguments.dir,
+        &measure.dir,
         &scratch,
         (FileFacts::of(nofault.warm()), facts),
-        arguments.row_rounds(),
-        arguments.seconds,
+        measure.rounds,
+        measure.seconds,
     );
     let mut notes = notes(&setting, &nofault, &cold);
     let mut columns = vec![Column {
@@ -96,24 +108,21 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
     let size = usize::try_from(scratch.bytes).unwrap_or(usize::MAX);
     let mut bench = Bench::new(columns, size, cold.bytes, Scale::Full)?;
-    let time = arguments.seconds.div_f64(arguments.row_rounds().into());
+    let time = measure.seconds.div_f64(measure.rounds.into());
     let mut said = Ok(());
     let mut told = Vec::new();
     let mut rows = Vec::new();
     if filled {
-        begin_rounds(
-            &bar,
-            bench.cells() as u64 * u64::from(arguments.row_rounds()),
-        );
+        begin_rounds(&bar, bench.cells() as u64 * u64::from(measure.rounds));
         rows = bench.run(
-            arguments.row_rounds() as usize,
+            measure.rounds as usize,
             Limits { time, stop: &stop },
             |kind, column| {
                 bar.set_message(format!("{}, {column}", kind.title(Scale::Full)));
                 bar.inc(1);
                 if !told.contains(&kind) && said.is_ok() {
                     told.push(kind);
-                    said = say(arguments.verbose, &bar, kind.name());
+                    said = say(measure.verbose, &bar, kind.name());
                 }
             },
         );
@@ -129,12 +138,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let report = StallReport {
         setting,
         cold_place: cold.place.clone(),
-        p999_ratio_to_reach: TO_REACH,
         rows,
         notes,
         interrupted: signal != 0,
     };
-    show(arguments.json, &report, |paint| render(&report, paint))?;
+    show(measure.json, &report, |paint| render(&report, paint))?;
     Ok(status(signal, failed))
 }
 

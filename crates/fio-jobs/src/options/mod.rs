@@ -67,6 +67,18 @@ const TABLES: [&[Known]; 10] = [
     others::TABLE,
 ];
 
+/// Options whose values may have blanks in them.
+const TEXTS: [&str; 8] = [
+    "description",
+    "name",
+    "wait_for",
+    "directory",
+    "filename",
+    "filename_format",
+    "mem",
+    "verify_pattern",
+];
+
 fn all() -> impl Iterator<Item = &'static Known> {
     TABLES.into_iter().flatten()
 }
@@ -171,7 +183,17 @@ impl Known {
     /// Reads the value into the draft, and adds to its notes what has no effect.
     pub(super) fn apply(&'static self, draft: &mut Draft, value: Value<'_>) -> Result<(), Fault> {
         match self.kind {
-            Kind::Typed { set, .. } => set(draft, value),
+            Kind::Typed { set, .. } => {
+                set(draft, value)?;
+                let words = value.text.is_some_and(number::has_words);
+                if words && !value.math && !TEXTS.contains(&self.name) {
+                    draft.notes.push(
+                        "the words behind the value have no effect; fio ignores them too"
+                            .to_owned(),
+                    );
+                }
+                Ok(())
+            }
             Kind::Kept => draft.keep(self, value),
             Kind::Ignored(why) => {
                 draft.keep(self, value)?;

@@ -63,24 +63,20 @@ impl Fuse {
             .open("/dev/fuse")
             .map_err(|e| privilege("open /dev/fuse", e))?;
         // SAFETY: no pointers.
-        mounting(
-            unsafe { libc::unshare(libc::CLONE_NEWNS) },
-            "a mount namespace of our own",
-        )?;
+        let unshared = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+        mounting(unshared, "a mount namespace of our own")?;
         let none = std::ptr::null();
         // SAFETY: the strings end in a zero byte and live until the call returns.
-        mounting(
-            unsafe {
-                libc::mount(
-                    none,
-                    c"/".as_ptr(),
-                    none,
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    none.cast(),
-                )
-            },
-            "make mounts private",
-        )?;
+        let private = unsafe {
+            libc::mount(
+                none,
+                c"/".as_ptr(),
+                none,
+                libc::MS_REC | libc::MS_PRIVATE,
+                none.cast(),
+            )
+        };
+        mounting(private, "make mounts private")?;
         let target = CString::new(on.as_os_str().as_bytes()).map_err(io::Error::from)?;
         let options = CString::new(format!(
             "fd={},rootmode=40000,user_id=0,group_id=0",

@@ -41,7 +41,11 @@ pub(crate) fn start(work: impl FnOnce() -> Outcome) -> Result<Process, Stop> {
     // keeps usable after fork, and its own files.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
-        return Err(io::Error::last_os_error()).doing("fork");
+        let error = io::Error::last_os_error();
+        if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)) {
+            return Err(Stop::Skip(format!("no room for another process: {error}")));
+        }
+        return Err(error).doing("fork");
     }
     if pid == 0 {
         drop(reader);

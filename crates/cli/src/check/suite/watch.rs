@@ -16,6 +16,8 @@ use super::{Verdict, stacks};
 
 /// How long a killed process may take to go.
 const GRACE: Duration = Duration::from_secs(5);
+/// What std says, as it panics, where the system gives no thread.
+const NO_THREAD: &str = "failed to spawn thread";
 /// How often the deadline and the wish to stop are looked at.
 const TICK_MS: i32 = 50;
 /// What is kept of what a cell writes, in bytes.
@@ -29,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// The process is still there: its directory may not be removable.
     pub(crate) left_behind: bool,
+    /// Why there was no process at all: nothing was checked.
+    pub(crate) not_started: Option<String>,
 }
 
 /// Starts `launch(cell)` in `dir` and sees to its end. `stop` is asked again and again whether to
@@ -41,17 +45,19 @@ pub(crate) fn run(
     stop: &dyn Fn() -> bool,
 ) -> Report {
     let begun = Instant::now();
-    let mut left_behind = false;
+    let (mut left_behind, mut not_started) = (false, None);
     let verdict = match start(launch, cell, dir) {
-        Err(error) => Some(Verdict::Fail(format!(
-            "the cell's process cannot be started: {error}"
-        ))),
+        Err(error) => {
+            not_started = Some(format!("the process of a cell cannot be started: {error}"));
+            None
+        }
         Ok(watched) => watched.attend(begun + limit, stop, &mut left_behind),
     };
     Report {
         verdict,
         took: begun.elapsed(),
         left_behind,
+        not_started,
     }
 }
 
@@ -207,6 +213,10 @@ impl Watched {
                     .lines()
                     .filter(|line| !line.is_empty() && !line.starts_with("note:"))
                     .collect();
+                // A thread that there is no room for says nothing of the I/O.
+                if let Some(line) = last.iter().find(|line| line.contains(NO_THREAD)) {
+                    return Verdict::Skip(format!("no room for a thread here: {line}"));
+                }
                 Verdict::Fail(format!(
                     "{how}{after}; {}",
                     last[last.len().saturating_sub(3)..].join("; ")

@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::page::{Cell, Job, Page};
+use super::write::GENERATOR;
 use super::{bars, chart, curves};
 use crate::figures::units;
 
@@ -10,12 +11,13 @@ const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(crate) fn render(page: &Page) -> String {
-    let title = format!("nofault bench: {}", page.subject);
+    let title = format!("nofault: {}", page.subject);
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="generator" content=(GENERATOR);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
@@ -23,7 +25,7 @@ pub(crate) fn render(page: &Page) -> String {
             }
             body {
                 header {
-                    p.program { "nofault bench" }
+                    p.program { "nofault" }
                     h1 { (page.subject) }
                     @if page.interrupted {
                         p.interrupted role="note" { "Interrupted: these are the figures measured until then." }

@@ -16,17 +16,21 @@ pub(crate) struct Target {
     /// Something that is no ordinary file and is written to as it is: a pipe, a terminal,
     /// /dev/null.
     stream: bool,
+    /// Standard output.
+    standard: bool,
     /// Of the file that is replaced.
     mode: Option<u32>,
 }
 
-/// How a page begins.
-const BEGINNING: &[u8] = b"<!doctype html";
+/// What every page of ours has at its beginning, and what no other page has.
+pub(super) const GENERATOR: &str = "nofault, the program";
+/// The bytes of a page in which it stands.
+const BEGINNING: u64 = 1024;
 
 impl Target {
-    /// Sees whether the file can be written. Another page that is there will be replaced, anything
-    /// else is left alone: a job file where the page's name was meant to be is no rare mistake. The
-    /// error is the whole line for the user.
+    /// Sees whether the file can be written. A page of ours that is there will be replaced, anything
+    /// else is left alone: a job file or somebody's own page where the page's name was meant to be
+    /// is no rare mistake. `-` is standard output. The error is the whole line for the user.
     pub(crate) fn new(path: &Path) -> Result<Target, String> {
         let shown = path.display().to_string();
         let fail = |error: io::Error| format!("cannot write {shown}: {error}");
@@ -40,8 +44,12 @@ impl Target {
             shown: shown.clone(),
             path,
             stream: false,
+            standard: shown == "-",
             mode: None,
         };
+        if target.standard {
+            return Ok(target);
+        }
         match fs::metadata(&target.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(fail(error)),
@@ -59,7 +67,8 @@ impl Target {
                     .map_err(fail)?;
                 if meta.len() > 0 && !is_page(&opened).map_err(fail)? {
                     return Err(format!(
-                        "{shown} is there and is no HTML page: it is not replaced; name another file with --html"
+                        "{shown} is there and is no page of nofault's: it is not replaced; name \
+                         another file with --html"
                     ));
                 }
                 target.mode = Some(meta.permissions().mode() & 0o7777);
@@ -78,6 +87,11 @@ impl Target {
                 }
                 _ => fail(error),
             })
+    }
+
+    /// Whether the page goes to standard output, where nothing else may go then.
+    pub(crate) fn is_standard_output(&self) -> bool {
+        self.standard
     }
 
     /// Removed when dropped.
@@ -99,6 +113,9 @@ impl Target {
     /// Writes the page.
     pub(crate) fn write(&self, page: &str) -> Result<(), String> {
         let fail = |error: io::Error| format!("cannot write {}: {error}", self.shown);
+        if self.standard {
+            return crate::report::print(page);
+        }
         if self.stream {
             let written = File::options()
                 .write(true)
@@ -123,19 +140,20 @@ impl Target {
 
 fn is_page(file: &File) -> io::Result<bool> {
     let mut start = Vec::new();
-    file.take(256).read_to_end(&mut start)?;
-    let start = start
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(&start)
-        .trim_ascii_start();
+    file.take(BEGINNING).read_to_end(&mut start)?;
+    let marker = format!("<meta name=\"generator\" content=\"{GENERATOR}\">");
     Ok(start
-        .get(..BEGINNING.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(BEGINNING)))
+        .windows(marker.len())
+        .any(|part| part == marker.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn page(number: u32) -> String {
+        format!("<!DOCTYPE html><meta name=\"generator\" content=\"{GENERATOR}\">{number}")
+    }
 
     #[test]
     fn a_page_is_replaced_as_a_whole_and_keeps_its_mode() {
@@ -143,23 +161,20 @@ mod tests {
         let path = dir.path().join("p.html");
         Target::new(&path)
             .expect("may be written")
-            .write("<!DOCTYPE html>1")
+            .write(&page(1))
             .expect("written");
         fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("changed");
         let before = File::open(&path).expect("opened");
         Target::new(&path)
             .expect("may be replaced")
-            .write("<!DOCTYPE html>2")
+            .write(&page(2))
             .expect("written");
         let mut old = String::new();
         (&before).read_to_string(&mut old).expect("read");
         // Whoever reads the old one reads it to its end.
         assert_eq!(
-            (
-                old.as_str(),
-                fs::read_to_string(&path).expect("read").as_str()
-            ),
-            ("<!DOCTYPE html>1", "<!DOCTYPE html>2")
+            (old, fs::read_to_string(&path).expect("read")),
+            (page(1), page(2))
         );
         assert_eq!(
             fs::metadata(&path).expect("there").permissions().mode() & 0o777,
@@ -169,15 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_not_replaced_and_an_empty_file_is() {
+    fn what_is_no_page_of_ours_is_not_replaced_and_an_empty_file_is() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("job.fio");
-        fs::write(&path, "[job]\nrw=read\n").expect("written");
-        let line = Target::new(&path).map(|_| ()).expect_err("a job file");
-        assert!(
-            line.contains("job.fio") && line.contains("no HTML page"),
-            "{line}"
-        );
+        let path = dir.path().join("a-file");
+        for other in [
+            "[job]\nrw=read\n",
+            "<!DOCTYPE html><title>mine</title>",
+            "<!DOCTYPE html><meta name=\"generator\" content=\"another\">",
+        ] {
+            fs::write(&path, other).expect("written");
+            let line = Target::new(&path).map(|_| ()).expect_err("another file");
+            assert!(
+                line.contains("a-file") && line.contains("no page of nofault's"),
+                "{line}"
+            );
+        }
         fs::write(&path, "").expect("written");
         assert!(Target::new(&path).is_ok());
     }

@@ -400,6 +400,7 @@ mod tests {
             laid_out: false,
             invalidate: false,
             sparse: true,
+            in_use_allowed: false,
         };
         files.wish(file, &wish);
         assert_eq!(files.lay_out(file, &AtomicUsize::new(0), |_| ()), Ok(true));

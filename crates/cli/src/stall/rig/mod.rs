@@ -52,9 +52,6 @@ use crate::faults::stop::Stop;
 pub(crate) const BLOCK: usize = 4096;
 /// Warm reads in flight.
 pub(crate) const DEPTH: usize = 4;
-/// Of the 99.9th percentile beside cold requests over that alone: what nofault shall not exceed.
-pub(crate) const TO_REACH: f64 = 1.5;
-
 /// One way to do the requests.
 pub(crate) trait Peer {
     /// Does one round: [`Stream::begin`], and all that the stream asks for. An error means that the

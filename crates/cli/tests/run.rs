@@ -1,4 +1,4 @@
-//! `nofault bench PROFILE...` from outside: what it prints, what it refuses, and what it leaves
+//! `nofault run JOBFILE...` from outside: what it prints, what it refuses, and what it leaves
 //! behind.
 
 #[path = "../../fio-jobs/tests/fio_common/mod.rs"]
@@ -22,7 +22,7 @@ fn bench(dir: &Path, profile: &str, more: &[&str]) -> Command {
     fs::write(&place, profile).expect("written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_nofault"));
     command
-        .arg("bench")
+        .arg("run")
         .arg(&place)
         .arg("--dir")
         .arg(dir)
@@ -252,7 +252,7 @@ fn the_table_has_a_line_for_each_column_and_is_not_too_wide() {
 fn an_unknown_option_is_an_error_with_file_line_and_the_nearest_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let output = run(dir.path(), "[j]\nsize=1m\niodepht=4\n", &[]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let line = stderr(&output);
     assert!(
         line.contains(".fio:3") && line.contains("iodepht") && line.contains("iodepth?"),
@@ -269,7 +269,7 @@ fn what_is_not_carried_out_is_said_with_file_and_line() {
         "[global]\nsize=1m\n[j]\nrw=write\nbs=32\nverify=crc32c\n",
         &[],
     );
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         stderr(&output).contains(".fio:3: [j]: verify"),
         "{}",
@@ -493,7 +493,7 @@ fn a_file_that_is_there_is_not_written_to_without_leave() {
     ] {
         let before = fs::read(path).expect("read");
         let output = run(dir.path(), profile, &[]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(2));
         let line = stderr(&output);
         assert!(
             line.contains(path.to_str().expect("a plain name"))
@@ -546,10 +546,10 @@ fn an_interrupted_run_shows_what_it_has_and_leaves_no_files() {
 #[test]
 fn a_profile_that_is_not_there_is_named() {
     let output = Command::new(env!("CARGO_BIN_EXE_nofault"))
-        .args(["bench", "/nowhere/x.fio"])
+        .args(["run", "/nowhere/x.fio"])
         .output()
         .expect("the program starts");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         stderr(&output).contains("/nowhere/x.fio"),
         "{}",

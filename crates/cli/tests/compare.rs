@@ -1,156 +1,21 @@
-//! `nofault bench --html` and `--compare` from outside: what they write, and what they end with.
+//! `nofault compare` from outside.
+
+mod common;
+mod results;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
+use common::plain;
+use results::run;
 use serde_json::Value;
 
-fn bench(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nofault"));
-    command
-        .arg("bench")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command.output().expect("the program starts")
+fn compare(files: &[&str]) -> Output {
+    common::run(&[&["compare"], files].concat())
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
-}
-
-fn plain(path: &Path) -> &str {
-    path.to_str().expect("a plain name")
-}
-
-/// A tiny run of two rows or of a job file, with the page and the JSON that it gives.
-fn run(dir: &Path, profile: bool) -> (String, Value) {
-    let (page, job) = (dir.join("page.html"), dir.join("a&b.fio"));
-    fs::write(&job, "[global]\nsize=1m\nrw=randread\niodepth=4\n[<cold>]\nio_size=16k\nbs=4k\n[warm]\nstonewall\n[mixed]\nstonewall\nrw=randrw\nbs=4k,8k\n")
-        .expect("written");
-    let tiny = [
-        "--dir",
-        plain(dir),
-        "--html",
-        plain(&page),
-        "--json",
-        "--rounds",
-        "3",
-    ];
-    let rest = if profile {
-        vec![plain(&job)]
-    } else {
-        vec!["--size", "2M", "--seconds", "0.05", "--only", "random-read"]
-    };
-    let output = bench(&[&tiny[..], &rest].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    fs::remove_file(job).expect("the job file");
-    (
-        fs::read_to_string(page).expect("the page"),
-        serde_json::from_slice(&output.stdout).expect("JSON"),
-    )
-}
-
-/// Elements that have no end.
-const VOID: [&str; 2] = ["meta", "br"];
-
-fn is_well_formed(page: &str) {
-    let mut open: Vec<&str> = Vec::new();
-    for piece in page.split('<').skip(1) {
-        let name = piece
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '!')
-            .next()
-            .expect("a name");
-        match name.strip_prefix('/') {
-            Some(name) => assert_eq!(open.pop(), Some(name), "<{piece}"),
-            None if VOID.contains(&name) || name.starts_with('!') => {}
-            None => open.push(name),
-        }
-    }
-    assert_eq!(open, [""; 0]);
-}
-
-fn stands_alone(page: &str) {
-    for word in [
-        "http", "src=", "url(", "@import", "<link", "<script", "<iframe", "<object",
-    ] {
-        assert!(!page.contains(word), "{word}");
-    }
-}
-
-#[test]
-fn the_page_of_the_rows_stands_alone_and_has_all_its_parts() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (page, _) = run(dir.path(), false);
-    is_well_formed(&page);
-    stands_alone(&page);
-    for word in [
-        "4 KiB random read, depth 32, warm buffers",
-        "p99.9 latency",
-        "Latency by percentile",
-        "over time",
-        "Cold buffers against warm",
-        "buffered",
-        "Kernel",
-        "@media print",
-        "viewport",
-    ] {
-        assert!(page.contains(word), "{word}");
-    }
-    assert!(page.starts_with("<!DOCTYPE html>"));
-    assert!(
-        page.matches("<svg id=\"latency-").count() == 2
-            && page.matches("<svg id=\"requests-").count() == 2
-    );
-    assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
-}
-
-#[test]
-fn the_page_of_job_files_stands_alone_whatever_their_names_are() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (page, _) = run(dir.path(), true);
-    is_well_formed(&page);
-    stands_alone(&page);
-    for word in [
-        "a&amp;b.fio",
-        "&lt;cold&gt;: randread",
-        "&lt;cold&gt; against warm",
-        "nofault direct",
-        "bytes-3",
-    ] {
-        assert!(page.contains(word), "{word}");
-    }
-    // Four requests make no curve.
-    assert_eq!(page.matches("<svg id=\"latency-").count(), 2);
-    assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
-}
-
-#[test]
-fn a_page_that_can_not_be_written_is_an_error_before_anything_is_measured() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let other = dir.path().join("job.fio");
-    fs::write(&other, "[j]\n").expect("written");
-    for page in [dir.path().join("none/page.html"), other.clone()] {
-        // A file of this size could not be made.
-        let output = bench(&[
-            "--dir",
-            plain(dir.path()),
-            "--size",
-            "1000000T",
-            "--html",
-            plain(&page),
-        ]);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(
-            text(&output.stderr).contains(plain(&page))
-                && text(&output.stderr).lines().count() == 1,
-            "{}",
-            text(&output.stderr)
-        );
-    }
-    assert_eq!(fs::read_to_string(other).expect("read"), "[j]\n");
 }
 
 /// The document with other rates in one column: those of its rounds lie close together, whatever
@@ -196,7 +61,7 @@ fn comparing_ends_with_0_if_nothing_is_worse_and_with_1_if_something_is() {
                 .to_owned()
         };
 
-        let same = bench(&["--compare", plain(&before), plain(&before)]);
+        let same = compare(&[plain(&before), plain(&before)]);
         assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
         assert!(
             last(&same).contains("0 worse, 0 better") && last(&same).contains("exit status 0"),
@@ -204,7 +69,7 @@ fn comparing_ends_with_0_if_nothing_is_worse_and_with_1_if_something_is() {
             last(&same)
         );
 
-        let worse = bench(&["--compare", plain(&before), plain(&after)]);
+        let worse = compare(&[plain(&before), plain(&after)]);
         assert_eq!(worse.status.code(), Some(1), "{}", text(&worse.stdout));
         assert!(
             last(&worse).contains(&format!("{count} worse"))
@@ -220,19 +85,13 @@ fn comparing_ends_with_0_if_nothing_is_worse_and_with_1_if_something_is() {
             text(&worse.stdout)
         );
         assert_eq!(
-            bench(&[
-                "--compare",
-                plain(&before),
-                plain(&after),
-                "--threshold",
-                "11"
-            ])
-            .status
-            .code(),
+            compare(&[plain(&before), plain(&after), "--threshold", "11"])
+                .status
+                .code(),
             Some(0)
         );
 
-        let better = bench(&["--compare", plain(&after), plain(&before), "--json"]);
+        let better = compare(&[plain(&after), plain(&before), "--json"]);
         assert_eq!(better.status.code(), Some(0));
         let found: Value = serde_json::from_slice(&better.stdout).expect("JSON");
         assert_eq!(
@@ -274,16 +133,12 @@ fn files_of_real_fio_compare_by_the_threshold() {
     for (path, iops) in [(&before, 1000.0), (&close, 960.0), (&worse, 800.0)] {
         fs::write(path, fio(iops)).expect("written");
     }
-    let status = |more: &[&str]| {
-        bench(&[&["--compare", plain(&before)], more].concat())
-            .status
-            .code()
-    };
+    let status = |more: &[&str]| compare(&[&[plain(&before)], more].concat()).status.code();
     assert_eq!(status(&[plain(&close)]), Some(0));
     assert_eq!(status(&[plain(&close), "--threshold", "3"]), Some(1));
     assert_eq!(status(&[plain(&worse)]), Some(1));
     assert_eq!(status(&[plain(&worse), "--threshold", "25"]), Some(0));
-    let shown = bench(&["--compare", plain(&before), plain(&worse)]);
+    let shown = compare(&[plain(&before), plain(&worse)]);
     let line = text(&shown.stdout)
         .lines()
         .find(|line| line.contains("requests/s"))
@@ -308,7 +163,7 @@ fn a_file_that_can_not_be_used_is_named_and_the_status_is_2() {
         (broken, "JSON"),
         (other, "in common"),
     ] {
-        let output = bench(&["--compare", plain(&good), plain(&bad)]);
+        let output = compare(&[plain(&good), plain(&bad)]);
         assert_eq!(output.status.code(), Some(2), "{}", bad.display());
         let line = text(&output.stderr);
         assert!(
@@ -316,7 +171,4 @@ fn a_file_that_can_not_be_used_is_named_and_the_status_is_2() {
             "{line}"
         );
     }
-    // Wrong usage has the same status.
-    assert_eq!(bench(&["--compare", plain(&good)]).status.code(), Some(2));
-    assert_eq!(bench(&["--threshold", "3"]).status.code(), Some(2));
 }

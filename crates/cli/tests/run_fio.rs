@@ -1,4 +1,4 @@
-//! `nofault bench PROFILE --fio` from outside: fio's columns beside ours, and what happens when fio
+//! `nofault run JOBFILE --fio` from outside: fio's columns beside ours, and what happens when fio
 //! does not do as it should.
 
 // Only whether there is a fio.
@@ -36,7 +36,7 @@ impl Ground {
         fs::write(&place, profile).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_nofault"));
         command
-            .arg("bench")
+            .arg("run")
             .arg(place)
             .arg("--dir")
             .arg(self.jobs.path())
@@ -280,7 +280,7 @@ fn a_fio_that_is_not_there_is_an_error_before_anything_is_written() {
         &format!("--fio={no_fio}"),
     ] {
         let output = ground.run("[j]\nsize=1m\nrw=write\n", &[program, "--verbose"]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(2));
         let line = stderr(&output);
         assert!(
             line.contains("install fio, or name it with --fio=PROGRAM")
@@ -298,7 +298,7 @@ fn a_profile_after_a_bare_fio_is_a_profile() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nofault"));
     // Whether or not there is a fio, the profile is read first.
     let output = command
-        .args(["bench", "--fio", "/nowhere/x.fio"])
+        .args(["run", "--fio", "/nowhere/x.fio"])
         .output()
         .expect("the program starts");
     assert!(
@@ -307,7 +307,7 @@ fn a_profile_after_a_bare_fio_is_a_profile() {
         stderr(&output)
     );
     let output = Command::new(env!("CARGO_BIN_EXE_nofault"))
-        .args(["bench", "--fio"])
+        .args(["run", "--fio"])
         .output()
         .expect("the program starts");
     assert_eq!(
