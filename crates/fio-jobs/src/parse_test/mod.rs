@@ -46,7 +46,6 @@ fn warnings(text: &str) -> Vec<String> {
 
 /// The message for a job with these lines.
 #[track_caller]
-
 fn message(lines: &str) -> String {
     match parse(&format!("[job]\n{lines}\n")) {
         Ok(file) => panic!("{lines} is read as\n{file}"),
@@ -55,7 +54,6 @@ fn message(lines: &str) -> String {
 }
 
 #[track_caller]
-
 fn refused(lines: &str, kind: ErrorKind, part: &str) {
     let error = parse(&format!("[job]\n{lines}\n")).expect_err(lines);
     assert_eq!(error.kind, kind, "{error}");
