@@ -54,39 +54,104 @@ const CALLS: [Call; 36] = {
     use Kind::{Ability, Request};
     use libc::*;
     [
-        call("io_uring_setup", SYS_io_uring_setup, Ability, &[EPERM, ENOMEM, EMFILE, ENOSYS, EINVAL]),
-        call("io_uring_register", SYS_io_uring_register, Ability, &[EPERM, ENOMEM, EINVAL, EBUSY, ENOSYS]),
-        call("io_uring_enter", SYS_io_uring_enter, Ability, &[EINTR, EPERM, EAGAIN, EBUSY, ENOMEM, ENOSYS, EINVAL, EBADF]),
+        call(
+            "io_uring_setup",
+            SYS_io_uring_setup,
+            Ability,
+            &[EPERM, ENOMEM, EMFILE, ENOSYS, EINVAL],
+        ),
+        call(
+            "io_uring_register",
+            SYS_io_uring_register,
+            Ability,
+            &[EPERM, ENOMEM, EINVAL, EBUSY, ENOSYS],
+        ),
+        call(
+            "io_uring_enter",
+            SYS_io_uring_enter,
+            Ability,
+            &[EINTR, EPERM, EAGAIN, EBUSY, ENOMEM, ENOSYS, EINVAL, EBADF],
+        ),
         call("eventfd2", SYS_eventfd2, Ability, &[EMFILE, ENOMEM, EPERM]),
-        call("memfd_create", SYS_memfd_create, Ability, &[ENOSYS, EMFILE, EPERM]),
-        call("ftruncate", SYS_ftruncate, Request, &[EINTR, EIO, EPERM, EFBIG]),
+        call(
+            "memfd_create",
+            SYS_memfd_create,
+            Ability,
+            &[ENOSYS, EMFILE, EPERM],
+        ),
+        call(
+            "ftruncate",
+            SYS_ftruncate,
+            Request,
+            &[EINTR, EIO, EPERM, EFBIG],
+        ),
         call("mmap", SYS_mmap, Ability, &[ENOMEM, EPERM]),
         call("munmap", SYS_munmap, Ability, &[ENOMEM, EINVAL]),
         call("mprotect", SYS_mprotect, Ability, &[ENOMEM]),
-        call("madvise", SYS_madvise, Ability, &[EINVAL, ENOMEM, EAGAIN, EPERM, EINTR]),
-        call("openat", SYS_openat, Ability, &[ENOENT, EMFILE, EACCES, EINTR, EPERM]),
+        call(
+            "madvise",
+            SYS_madvise,
+            Ability,
+            &[EINVAL, ENOMEM, EAGAIN, EPERM, EINTR],
+        ),
+        call(
+            "openat",
+            SYS_openat,
+            Ability,
+            &[ENOENT, EMFILE, EACCES, EINTR, EPERM],
+        ),
         call("statx", SYS_statx, Ability, &[ENOSYS, EPERM, ENOMEM]),
         call("fstat", SYS_fstat, Ability, &[EIO, EPERM]),
         call("newfstatat", SYS_newfstatat, Ability, &[ENOENT, EPERM]),
-        call("fstatfs", SYS_fstatfs, Ability, &[ENOSYS, EINTR, EIO, EPERM]),
+        call(
+            "fstatfs",
+            SYS_fstatfs,
+            Ability,
+            &[ENOSYS, EINTR, EIO, EPERM],
+        ),
         call("statfs", SYS_statfs, Ability, &[ENOSYS, EPERM]),
         call("fcntl", SYS_fcntl, Ability, &[EINVAL, EPERM]),
         call("ioctl", SYS_ioctl, Ability, &[ENOTTY, EPERM, EINTR, ENOMEM]),
-        call("pread64", SYS_pread64, Request, &[EINTR, EAGAIN, EIO, ENOMEM, EPERM, EINVAL]),
-        call("pwrite64", SYS_pwrite64, Request, &[EINTR, EAGAIN, EIO, ENOSPC, EPERM, EINVAL]),
+        call(
+            "pread64",
+            SYS_pread64,
+            Request,
+            &[EINTR, EAGAIN, EIO, ENOMEM, EPERM, EINVAL],
+        ),
+        call(
+            "pwrite64",
+            SYS_pwrite64,
+            Request,
+            &[EINTR, EAGAIN, EIO, ENOSPC, EPERM, EINVAL],
+        ),
         call("preadv", SYS_preadv, Request, &[EINTR, EAGAIN, EIO]),
         call("pwritev", SYS_pwritev, Request, &[EINTR, EAGAIN, EIO]),
-        call("preadv2", SYS_preadv2, Ability, &[EOPNOTSUPP, EAGAIN, ENOSYS]),
+        call(
+            "preadv2",
+            SYS_preadv2,
+            Ability,
+            &[EOPNOTSUPP, EAGAIN, ENOSYS],
+        ),
         call("fsync", SYS_fsync, Request, &[EINTR, EIO]),
         call("fdatasync", SYS_fdatasync, Request, &[EINTR, EIO]),
-        call("fallocate", SYS_fallocate, Request, &[EINTR, ENOSPC, EOPNOTSUPP]),
+        call(
+            "fallocate",
+            SYS_fallocate,
+            Request,
+            &[EINTR, ENOSPC, EOPNOTSUPP],
+        ),
         call("poll", SYS_poll, Ability, &[EINTR, ENOMEM, EPERM]),
         call("read", SYS_read, Ability, &[EINTR, EIO, EPERM]),
         call("write", SYS_write, Ability, &[EINTR, EIO, EPERM]),
         call("clone3", SYS_clone3, Ability, &[EAGAIN, ENOSYS, EPERM]),
         call("close", SYS_close, Ability, &[EINTR, EIO]),
         call("prlimit64", SYS_prlimit64, Ability, &[EPERM]),
-        call("sched_getaffinity", SYS_sched_getaffinity, Ability, &[EPERM]),
+        call(
+            "sched_getaffinity",
+            SYS_sched_getaffinity,
+            Ability,
+            &[EPERM],
+        ),
         call("sigprocmask", SYS_rt_sigprocmask, Ability, &[EINVAL]),
         call("prctl", SYS_prctl, Ability, &[EINVAL]),
         call("ioprio_set", SYS_ioprio_set, Ability, &[EPERM, EINVAL]),
@@ -162,7 +227,10 @@ fn numbers(calls: u64) -> Vec<u64> {
     if whole() {
         return (1..=calls).collect();
     }
-    let mut some: Vec<u64> = [1, 2, calls / 2, calls].into_iter().filter(|n| (1..=calls).contains(n)).collect();
+    let mut some: Vec<u64> = [1, 2, calls / 2, calls]
+        .into_iter()
+        .filter(|n| (1..=calls).contains(n))
+        .collect();
     some.dedup();
     some
 }
@@ -182,7 +250,11 @@ fn sweep(work: Work) {
         };
         let (ended, wrong) = case(work, none, all_is_right);
         assert_eq!(wrong, None, "{work:?} without a fault: {ended:?}");
-        let errnos = if whole() { call.errnos } else { &call.errnos[..1] };
+        let errnos = if whole() {
+            call.errnos
+        } else {
+            &call.errnos[..1]
+        };
         for &errno in errnos {
             for number in numbers(ended.calls) {
                 for lasting in [false, true] {
@@ -217,7 +289,12 @@ fn sweep(work: Work) {
         "{work:?}: {cases} cases, {} bad, {skipped} ended by the runtime itself\n",
         bad.len()
     ));
-    assert!(bad.is_empty(), "{} of {cases} cases:\n{}", bad.len(), bad.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "{} of {cases} cases:\n{}",
+        bad.len(),
+        bad.join("\n")
+    );
 }
 
 /// Runs a sweep in a process whose other threads wait.

@@ -205,8 +205,8 @@ fn supervise(listener: i32, fault: Fault, board: &Board) {
             true => 0,
             false => board.calls.fetch_add(1, Ordering::SeqCst) + 1,
         };
-        let fails = fault.first > 0
-            && (number == fault.first || fault.lasting && number > fault.first);
+        let fails =
+            fault.first > 0 && (number == fault.first || fault.lasting && number > fault.first);
         // SAFETY: as above.
         let mut answer: libc::seccomp_notif_resp = unsafe { std::mem::zeroed() };
         answer.id = asked.id;

@@ -89,7 +89,14 @@ impl Notes {
         result.is_ok()
     }
 
-    fn read(&mut self, what: &str, result: io::Result<usize>, bytes: &[u8], offset: u64, want: usize) {
+    fn read(
+        &mut self,
+        what: &str,
+        result: io::Result<usize>,
+        bytes: &[u8],
+        offset: u64,
+        want: usize,
+    ) {
         match result {
             Err(error) => self.error(what, &error),
             Ok(count) => {
@@ -220,7 +227,12 @@ macro_rules! requests {
         // Many at once, with a time limit that is not reached.
         let patient = file.with_timeout(Duration::from_secs(60));
         let mut reads: Vec<_> = (0..24u64)
-            .map(|block| (block, Box::pin(patient.read_at(vec![0; 4096], block * 4096))))
+            .map(|block| {
+                (
+                    block,
+                    Box::pin(patient.read_at(vec![0; 4096], block * 4096)),
+                )
+            })
             .collect();
         while let Some((block, mut read)) = reads.pop() {
             let (result, bytes) = poll_fn(|context| read.as_mut().poll(context)).await;
@@ -231,12 +243,13 @@ macro_rules! requests {
             .with_timeout(Duration::from_micros(1))
             .read_at(vec![0; 4096], 0)
             .await;
-        if result.is_ok() {
-            notes.read("a read without time", result, &bytes, 0, 4096);
+        if let Ok(count) = result {
+            notes.read("a read without time", result, &bytes, 0, count);
         }
         let (result, bytes) = file.read_at(vec![0; 64 * KIB], 0).cancel().await;
-        if result.is_ok() {
-            notes.read("a cancelled read", result, &bytes, 0, 64 * KIB);
+        // What was moved before the cancellation is told.
+        if let Ok(count) = result {
+            notes.read("a cancelled read", result, &bytes, 0, count);
         }
         for turn in 0..4u64 {
             let mut read = pin!(file.read_at(Vec::with_capacity(9000), turn * 100));
@@ -309,7 +322,13 @@ fn with_engine(backend: Backend, path: &Path, notes: &mut Notes) {
     (0..40u64).for_each(|block| queue.read_at(&file, vec![0; 4096], block * 4096, block));
     engine.block_on(async {
         while let Some(done) = queue.next().await {
-            notes.read("a read of the queue", done.result, &done.buffer, done.tag * 4096, 4096);
+            notes.read(
+                "a read of the queue",
+                done.result,
+                &done.buffer,
+                done.tag * 4096,
+                4096,
+            );
         }
     });
     // In flight when all goes.
