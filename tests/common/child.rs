@@ -72,7 +72,7 @@ pub(crate) fn end_now() -> ! {
 const RAN: &str = "the child's body ran to its end\n";
 
 /// Waits for the process without reaping it; false when the time is over.
-fn wait_for_end(pid: u32, deadline: Duration) -> bool {
+pub(super) fn wait_for_end(pid: u32, deadline: Duration) -> bool {
     // SAFETY: numbers only; the new descriptor is closed with the file.
     let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     assert!(pidfd >= 0, "pidfd_open: errno {}", sys::errno());

@@ -11,6 +11,7 @@ pub(crate) mod child;
 pub(crate) mod device;
 pub(crate) mod files;
 pub(crate) mod futures;
+pub(crate) mod inject;
 pub(crate) mod mapping;
 pub(crate) mod setup;
 pub(crate) mod sys;

@@ -164,8 +164,15 @@ impl Uring {
             };
             match error.raw_os_error() {
                 Some(libc::ETIME) => return Ok(()),
-                // A signal: the caller may have something to say about it, so waiting ends.
-                Some(libc::EINTR) if wait != Wait::No => return Ok(()),
+                // A signal: the caller may have something to say about it, so waiting ends. A call
+                // that has submitted something says how much instead, so what is still queued is
+                // tried again.
+                Some(libc::EINTR)
+                    if wait != Wait::No
+                        && (self.ring.submission().is_empty() || self.ring.has_kernel_thread()) =>
+                {
+                    return Ok(());
+                }
                 Some(libc::EINTR) => stats.enter_retries += 1,
                 // The completion queue has to be emptied first (EBUSY), or memory is short
                 // (EAGAIN).
