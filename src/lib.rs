@@ -42,11 +42,16 @@
 //!    it.
 //! 3. `transfer`: what one request is, as a pure state machine. No system call, no clock; tested by
 //!    enumerating its paths.
-//! 4. `driver`: the table of requests in flight, over one of two back ends: `uring` and `threads`.
+//! 4. `open_file`: the descriptors of a file, their alignment, and what one driver knows them by.
+//! 5. `driver`: the table of requests in flight, over one of two back ends: `uring` and `threads`.
 //!    No futures.
-//! 5. `file` and `engine`: the descriptors and their alignment; futures, and who owns a buffer.
-//! 6. [`handle`]: engines on threads of their own, and requests from any thread. With the features
+//! 6. `engine`: futures, and who owns a buffer; pools and regions.
+//! 7. `file`: what users of an engine hold.
+//! 8. [`handle`]: engines on threads of their own, and requests from any thread. With the features
 //!    of these names, `tokio` and `tokio_uring`: an engine driven by their reactor.
+//!
+//! A test holds the order (`tests/layers.rs`); `docs/ARCHITECTURE.md` has the map of the code, what
+//! each layer must not know, and a glossary.
 //!
 //! # The life of a request
 //!
@@ -64,8 +69,9 @@
 //! 6. The result counts the bytes of all passes. An error after progress gives the count; whoever
 //!    asks for the rest meets the error again.
 //!
-//! Work that may be stuck in a fault (fault-ins, copies, offloaded requests) passes through a lane
-//! that is narrower than the kernel's pool of workers, so that other requests always find a worker.
+//! Work that may be stuck in a fault (fault-ins, copies, offloaded requests) passes through two lanes
+//! that are together narrower than the kernel's pool of workers, so that other requests always find
+//! a worker. What can't be stuck, as far as can be known, has the second lane for itself.
 //!
 //! # What is chosen here, and was not obvious
 //!
@@ -84,7 +90,6 @@
 //!   was in flight has ended together, the first followers are submitted as soon as there are some,
 //!   from within the call that makes one more ([`Stats::early_starts`]): the device is not to wait
 //!   until all answers are worked off.
-//! - There is no simulated back end: the state machine itself is what the tests enumerate.
 //! - What an engine can't finish when it is dropped stays with its thread, not with a thread that
 //!   reaps: a ring of one issuer can be driven by its own thread only, and buffers need not be
 //!   `Send`. See [`left_behind`].

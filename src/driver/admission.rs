@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::deadlines::Whose;
 use super::op::{Op, one};
 use super::refusal::admit;
-use super::request::{Kind, Plain, Request, Tell};
+use super::request::{Kind, Notify, Plain, Request};
 use super::slot::{Answer, Key, Lane, Owner, Sent, SlotIndex, Work, token};
 use super::{Driver, threads};
 use crate::open_file::FileShared;
@@ -31,7 +31,7 @@ impl Driver {
         &mut self,
         file: &Rc<FileShared>,
         plain: &Plain,
-        tell: Tell,
+        notify: Notify,
     ) -> Option<Key> {
         let Plain {
             direction,
@@ -78,7 +78,7 @@ impl Driver {
         );
         slot.answer = Answer::Completed;
         slot.priority = plain.options.priority;
-        if let Tell::List { list, name } = tell {
+        if let Notify::List { list, name } = notify {
             slot.owner = Owner::List { list, name };
         }
         if trust == Trust::Look {
@@ -115,7 +115,7 @@ impl Driver {
     /// The memory that a transfer names may be read, and for a read from the file written, by the
     /// kernel and by this driver from now until the result was taken with [`Driver::take`] or
     /// [`Driver::take_ended`]; or it was left to [`Driver::abandon`], whose buffer keeps it valid.
-    pub(crate) unsafe fn push(&mut self, request: Request, tell: Tell) -> Key {
+    pub(crate) unsafe fn push(&mut self, request: Request, notify: Notify) -> Key {
         let Some(index) = self.table.take() else {
             unreachable!("has_room was not asked")
         };
@@ -129,7 +129,7 @@ impl Driver {
         );
         let key = Key::new(index, slot.turn);
         slot.priority = request.priority;
-        if let Tell::List { list, name } = tell {
+        if let Notify::List { list, name } = notify {
             slot.owner = Owner::List { list, name };
         }
         if self.backend.is_gone() {

@@ -80,7 +80,7 @@ use op::Completion;
 pub(crate) use pinning::{Pinning, Unpinned};
 use registered::Registered;
 pub(crate) use registered::new_id;
-pub(crate) use request::{Ended, Kind, Options, Plain, Request, Tell};
+pub(crate) use request::{Ended, Kind, Notify, Options, Plain, Request};
 pub(crate) use results::Taken;
 pub use set_up::BackendChoice;
 pub(crate) use set_up::Config;

@@ -29,7 +29,7 @@ pub(super) struct Registered {
 impl Driver {
     /// Gives the file's descriptors places in the ring's table, if there are any.
     pub(crate) fn adopt(&mut self, file: &FileShared) {
-        self.tidy();
+        self.give_back_unused();
         let direct = file
             .direct_fd()
             .and_then(|fd| self.backend.register_file(fd));
@@ -45,7 +45,7 @@ impl Driver {
     /// The range stays mapped until the driver is gone, or for as long as it is not in
     /// [`Driver::unpinned`].
     pub(crate) unsafe fn pin(&mut self, addr: usize, len: usize) -> io::Result<Pinned> {
-        self.tidy();
+        self.give_back_unused();
         // SAFETY: the caller's contract.
         let registered = unsafe { self.backend.register_buffers(addr, len) };
         let index = registered.inspect_err(|error| {
@@ -83,7 +83,7 @@ impl Driver {
 
     /// Gives back what was let go while the driver could not be asked.
     #[inline]
-    pub(crate) fn tidy(&mut self) {
+    pub(crate) fn give_back_unused(&mut self) {
         if !self.registered.retired.borrow().is_empty() || !self.registered.unpinned.is_empty() {
             self.give_back();
         }

@@ -12,7 +12,7 @@ use crate::transfer::{Direction, Segment, Segments, Trust};
 
 /// Who gets the result of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Tell {
+pub(crate) enum Notify {
     /// Whoever asks for it, see [`Driver::take`](super::Driver::take).
     Asker,
     /// A list, under a name, see [`Driver::open_list`](super::Driver::open_list).

@@ -73,7 +73,7 @@ impl Driver {
     /// Starts what is queued, waits as told unless something is over already, and carries requests
     /// on. Returns how many came to their end.
     pub(crate) fn turn(&mut self, wait: Wait) -> io::Result<usize> {
-        self.tidy();
+        self.give_back_unused();
         // Room is made after a turn too, when results are taken. Whoever waits for it is called
         // up before this thread may sleep.
         self.call_up_waiters();
@@ -145,7 +145,7 @@ impl Driver {
     /// A turn that comes back as soon as anything has happened, be it that somebody wrote to the
     /// eventfd. What requests want to do next is queued, and started by the next one.
     pub(crate) fn short_turn(&mut self, wait: Wait) -> io::Result<()> {
-        self.tidy();
+        self.give_back_unused();
         self.call_up_waiters();
         let early = std::mem::take(&mut self.early.ended);
         let may_wait = early == 0 && !self.foreign.wakes();

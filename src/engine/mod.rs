@@ -159,7 +159,7 @@ impl Drop for Inner {
         driver.check_process();
         driver.cancel_all();
         driver.drain(self.drain);
-        driver.tidy();
+        driver.give_back_unused();
         let mut foreign = std::mem::take(&mut driver.foreign);
         // Whoever takes turns has nothing to do any more, and sees that.
         driver

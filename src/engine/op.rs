@@ -15,7 +15,7 @@ use super::Inner;
 use super::future::{InFlight, Pending, futures};
 #[cfg(doc)]
 use crate::driver::Driver;
-use crate::driver::{Key, Plain, Request, Tell};
+use crate::driver::{Key, Notify, Plain, Request};
 use crate::open_file::FileShared;
 use crate::sys::Errno;
 
@@ -50,7 +50,7 @@ impl Submission {
     pub(crate) unsafe fn new(inner: &Rc<Inner>, request: Request) -> Submission {
         let state = inner.with(|driver| match driver.has_room() {
             // SAFETY: the caller's contract is that of `push`.
-            true => State::InFlight(unsafe { driver.push(request, Tell::Asker) }),
+            true => State::InFlight(unsafe { driver.push(request, Notify::Asker) }),
             false => State::Waiting {
                 request: Box::new(request),
                 ticket: None,
@@ -74,7 +74,7 @@ impl Submission {
     ) -> Submission {
         let key = inner.with(|driver| {
             // SAFETY: the caller's contract is that of `push_plain`.
-            unsafe { driver.push_plain(file, &plain, Tell::Asker) }
+            unsafe { driver.push_plain(file, &plain, Notify::Asker) }
         });
         if let Some(key) = key {
             return Submission {
@@ -114,7 +114,7 @@ impl Submission {
             } else if let State::Waiting { request, ticket } = std::mem::replace(state, State::Over)
             {
                 // SAFETY: the contract of `new` covers the whole life of this submission.
-                *state = State::InFlight(unsafe { driver.push(*request, Tell::Asker) });
+                *state = State::InFlight(unsafe { driver.push(*request, Notify::Asker) });
                 // A place in the queue that was not called up is given back.
                 if let Some(ticket) = ticket {
                     driver.leave_queue(ticket);

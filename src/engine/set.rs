@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Inner;
-use crate::driver::{Ended, Key, Plain, Request, Tell};
+use crate::driver::{Ended, Key, Notify, Plain, Request};
 use crate::open_file::FileShared;
 use crate::sys::Errno;
 
@@ -86,13 +86,13 @@ impl<T: 'static> RequestSet<T> {
     pub(crate) unsafe fn plain(&mut self, file: &Rc<FileShared>, plain: Plain, what: T) -> u32 {
         if self.waiting.is_empty() {
             let name = self.place();
-            let tell = Tell::List {
+            let notify = Notify::List {
                 list: self.list,
                 name,
             };
             let started = self.inner.with(|driver| {
                 // SAFETY: the caller's contract is that of `push_plain`.
-                unsafe { driver.push_plain(file, &plain, tell) }
+                unsafe { driver.push_plain(file, &plain, notify) }
             });
             if let Some(key) = started {
                 let place = &mut self.places[name as usize];
@@ -132,7 +132,7 @@ impl<T: 'static> RequestSet<T> {
                 let place = &mut places[name as usize];
                 if let Some(request) = place.waiting.take() {
                     // SAFETY: the contract of `submit`.
-                    place.key = Some(unsafe { driver.push(*request, Tell::List { list, name }) });
+                    place.key = Some(unsafe { driver.push(*request, Notify::List { list, name }) });
                 }
             }
         });

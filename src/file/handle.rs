@@ -165,7 +165,7 @@ impl Drop for File {
             let shared = self.shared.clone();
             self.engine.inner.try_with(|driver| {
                 shared.retire();
-                driver.tidy();
+                driver.give_back_unused();
             });
         }
     }

@@ -10,7 +10,7 @@ use std::task::Waker;
 #[derive(Default)]
 pub(super) struct After {
     pub(super) wakers: Vec<Waker>,
-    pub(super) graves: Vec<Box<dyn Send>>,
+    pub(super) to_drop: Vec<Box<dyn Send>>,
 }
 
 /// Runs foreign code.
@@ -23,7 +23,7 @@ fn shielded(code: impl FnOnce()) {
 
 impl After {
     pub(super) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.graves.is_empty()
+        self.wakers.is_empty() && self.to_drop.is_empty()
     }
 
     pub(super) fn run(&mut self) {
@@ -34,7 +34,7 @@ impl After {
             shielded(|| if again { drop(waker) } else { waker.wake() });
         }
         drop(wakers);
-        for grave in self.graves.drain(..) {
+        for grave in self.to_drop.drain(..) {
             shielded(|| drop(grave));
         }
     }

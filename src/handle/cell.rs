@@ -5,7 +5,7 @@
 //!
 //! No lock. The fields are handed to and fro by one atomic:
 //!
-//! | state | `waker` | `keeps` | `result` |
+//! | state | `waker` | `kept` | `result` |
 //! |---|---|---|---|
 //! | pending | the future | the future | the I/O thread |
 //! | waiting | whoever leaves this state | the future | the I/O thread |
@@ -60,7 +60,7 @@ pub(super) struct Cell {
     /// What is to be done. The I/O thread's, once the cell was pushed.
     order: UnsafeCell<Option<Kind>>,
     waker: UnsafeCell<Option<Waker>>,
-    keeps: UnsafeCell<Option<Box<dyn Send>>>,
+    kept: UnsafeCell<Option<Box<dyn Send>>>,
     result: UnsafeCell<Result<usize, Errno>>,
 }
 
@@ -93,7 +93,7 @@ impl Cell {
             ticket: AtomicU64::new(0),
             order: UnsafeCell::new(Some(order)),
             waker: UnsafeCell::new(None),
-            keeps: UnsafeCell::new(None),
+            kept: UnsafeCell::new(None),
             result: UnsafeCell::new(Ok(0)),
         })
     }
@@ -140,22 +140,22 @@ impl Cell {
         }
     }
 
-    /// The future's side: gives up. Leaves what `keeps` makes to the I/O thread, and says so; or
+    /// The future's side: gives up. Leaves what `kept` makes to the I/O thread, and says so; or
     /// says that the request is over, and then the memory is the caller's again.
     ///
     /// # Safety
     ///
     /// Only the future that made the cell calls this, once, and never polls again.
-    pub(super) unsafe fn abandon(&self, keeps: impl FnOnce() -> Box<dyn Send>) -> bool {
+    pub(super) unsafe fn abandon(&self, kept: impl FnOnce() -> Box<dyn Send>) -> bool {
         if self.state.load(Ordering::Acquire) == DONE {
             return false;
         }
-        // SAFETY: not abandoned yet, so `keeps` is the future's.
-        unsafe { *self.keeps.get() = Some(keeps()) };
+        // SAFETY: not abandoned yet, so `kept` is the future's.
+        unsafe { *self.kept.get() = Some(kept()) };
         match self.state.swap(ABANDONED, Ordering::AcqRel) {
             DONE => {
                 // SAFETY: the I/O thread was done before and does not look again.
-                drop(unsafe { (*self.keeps.get()).take() });
+                drop(unsafe { (*self.kept.get()).take() });
                 false
             }
             _ => {
@@ -220,8 +220,8 @@ impl Cell {
         match self.state.swap(DONE, Ordering::AcqRel) {
             // SAFETY: this has left the state waiting, so the waker is ours.
             WAITING => after.wakers.extend(unsafe { (*self.waker.get()).take() }),
-            // SAFETY: abandoned, so `keeps` is ours.
-            ABANDONED => after.graves.extend(unsafe { (*self.keeps.get()).take() }),
+            // SAFETY: abandoned, so `kept` is ours.
+            ABANDONED => after.to_drop.extend(unsafe { (*self.kept.get()).take() }),
             _ => {}
         }
     }
