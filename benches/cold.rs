@@ -156,7 +156,7 @@ fn main() -> io::Result<()> {
         [medians[2][0], medians[3][0]],
     );
     println!(
-        "elapsed, nofault cold / warm: {:.3} (to reach: at most 1.05); bare: {:.3}",
+        "elapsed, nofault cold / warm: {:.3}; bare: {:.3}",
         nofault[1] / nofault[0],
         bare[1] / bare[0]
     );

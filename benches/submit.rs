@@ -137,7 +137,7 @@ fn main() -> io::Result<()> {
         }
     }
     println!(
-        "longest submit call, cold, nofault / bare: {:.4} (to reach: at most 0.05)",
+        "longest submit call, cold, nofault / bare: {:.4}",
         longest[0] / longest[1]
     );
     Ok(())
