@@ -18,7 +18,19 @@ fn long_run(dir: &Path, aside: &Path) -> Child {
     let job = aside.join("long.fio");
     fs::write(&job, LONG).expect("written");
     let words = ["run", plain(&job), "--dir", plain(dir), "--verbose"];
-    begun(nofault(&words), "measuring")
+    let mut command = nofault(&words);
+    // Whoever runs the tests may ignore signals, as nohup(1) does: the program would, too.
+    // SAFETY: system calls only between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            (1..=libc::SIGRTMAX()).for_each(|number| {
+                // Those that can't be set (SIGKILL, SIGSTOP) answer an error.
+                libc::signal(number, libc::SIG_DFL);
+            });
+            Ok(())
+        })
+    };
+    begun(command, "measuring")
 }
 
 /// Starts it and waits until it says this.
