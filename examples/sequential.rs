@@ -2,7 +2,8 @@
 //! cache by `pread`: rounds of all kinds in turn, and the median of each.
 //!
 //! `cargo run --release --example sequential -- FILE [ROUNDS]`; the file has 64 MiB at least, and 1
-//! GiB of it is read.
+//! GiB of it is read. Without a file, one of 64 MiB is made here and removed in the end, which is
+//! little for figures.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -81,13 +82,24 @@ fn populated(mut buffer: AlignedBuf) -> std::io::Result<AlignedBuf> {
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("which file?")?;
-    let rounds = arguments.next().map_or(Ok(9), |text| text.parse())?;
-    let blocks = (fs::metadata(&path)?.len() as usize).min(1 << 30) / BLOCK;
+    if let Some(path) = arguments.next() {
+        let rounds = arguments.next().map_or(Ok(9), |text| text.parse())?;
+        return measure(&path, rounds);
+    }
+    let path = "sequential.dat";
+    fs::write(path, vec![1; 64 * BLOCK])?;
+    fs::File::open(path)?.sync_all()?;
+    let measured = measure(path, 1);
+    fs::remove_file(path)?;
+    measured
+}
+
+fn measure(path: &str, rounds: usize) -> Result<()> {
+    let blocks = (fs::metadata(path)?.len() as usize).min(1 << 30) / BLOCK;
     let engine = Engine::new()?;
     let small = Engine::builder().huge_pages(false).build()?;
-    let file = File::open(&engine, &path)?;
-    let small_file = File::open(&small, &path)?;
+    let file = File::open(&engine, path)?;
+    let small_file = File::open(&small, path)?;
     println!(
         "{}; huge pages: {}",
         engine.info(),
@@ -100,7 +112,7 @@ fn main() -> Result<()> {
         Ok(std::iter::from_fn(|| pool.get()).collect())
     };
     let ways: Vec<Way> = vec![
-        ("page cache, pread", Box::new(|| page_cache(&path, blocks))),
+        ("page cache, pread", Box::new(|| page_cache(path, blocks))),
         (
             "pool, as it comes",
             Box::new(|| read(&engine, &file, blocks, from(&engine)?)),
@@ -146,7 +158,7 @@ fn main() -> Result<()> {
     let mut measured: Vec<Vec<(f64, f64)>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for ((_, way), measured) in ways.iter().zip(&mut measured) {
-            forget(&path)?;
+            forget(path)?;
             let (start, before) = (Instant::now(), cpu());
             way()?;
             let gib = (blocks * BLOCK) as f64 / (1u64 << 30) as f64;
